@@ -1,0 +1,22 @@
+// Deadline: ends the process with status 75 when it works longer than it may. Postfix bounces a
+// message whose agent exceeds its time limit, so an agent must give up earlier, by itself.
+// SIGALRM writes one prepared line and _exits: nothing in the handler may allocate or lock.
+// One per process; threads started later must block SIGALRM.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+namespace bsmtp::os {
+
+class Deadline {
+ public:
+  // (Re)starts the clock. The line written at expiry names `what`, e.g. "bsmtp-out".
+  static void arm(std::chrono::seconds limit, const std::string& what);
+  static void disarm();
+  // A file to unlink at expiry (the temporary file; after the rename: the committed one, which
+  // nobody has been told about yet). "" forgets it. Paths over 1 KiB are not remembered.
+  static void cleanup(const std::string& path);
+};
+
+}  // namespace bsmtp::os

@@ -1,0 +1,88 @@
+// ParcelDir: one outbound parcel, a directory peers/<p>/<stage>/<id>/ with items/, entity and
+// state, and the exclusive flock on that directory while this object lives.
+// Guarantees: an item is at every instant (and after a crash) in incoming/ or in exactly one
+// parcel; a parcel in ready/ or later is complete and its entity never changes; every stage
+// change is one rename. May not: look into items or entity.
+// Recovery (recover_building): a building/ parcel nobody holds goes back to incoming/.
+// Threads: one object, one thread; several processes may work on one spool.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/os/fd_stream.h"
+#include "common/spool/fields.h"
+#include "common/spool/spool.h"
+
+namespace bsmtp::spool {
+
+class ParcelDir {
+ public:
+  // Makes building/<id>/items; the peer's lock keeps recovery away until our flock is held.
+  static Result<ParcelDir> create(const Spool& spool, const PeerLock& lock,
+                                  const std::string& parcel_id);
+  // Opens and locks an existing parcel. nullopt: another process works on it, or it is no
+  // longer in that stage.
+  static Result<std::optional<ParcelDir>> claim(const Spool& spool, const std::string& peer,
+                                                Stage stage, const std::string& parcel_id);
+  // Reads `state` without locking (displays): what was committed last.
+  static Result<Fields> peek_state(const Spool& spool, const std::string& peer, Stage stage,
+                                   const std::string& parcel_id);
+
+  const std::string& peer() const { return peer_; }
+  const std::string& id() const { return id_; }
+  Stage stage() const { return stage_; }
+  std::string path() const;
+  std::string entity_path() const { return path() + "/entity"; }
+  std::string item_path(std::string_view item_id) const;
+
+  // Moves an item from incoming/ into this parcel (building only). False: it is gone, someone
+  // else has it. Durable after commit().
+  Result<bool> take_item(std::string_view item_id);
+  // Puts one item back into incoming/ (a parcel that came out too large). Durable after commit().
+  Status return_item(std::string_view item_id);
+  // Moves one broken item to failed/<its id>.item of the peer so that the rest can go on.
+  Status set_item_aside(std::string_view item_id);
+  Result<std::vector<std::string>> items() const;  // oldest first
+
+  // A new, empty entity file (an older attempt is removed): write it through the sink, finish
+  // the sink, then commit().
+  Result<os::File> create_entity();
+  Result<os::File> open_entity() const;
+
+  // state: replaced as a whole, durable when ok.
+  Result<Fields> read_state() const;
+  Status write_state(const Fields& state);
+
+  // building -> ready: fsyncs entity, items/, incoming/, the directory, then one rename and
+  // fsync of ready/ and building/. `entity` is closed. Only after ok may anything be sent.
+  Status commit(os::File entity, const Fields& state);
+  // Any other stage change: state first (durable), then one rename, both parents fsynced.
+  // The object follows.
+  Status move_to(Stage stage);
+  // Gives all items back to incoming/ and removes the directory: one durable step per item, safe
+  // to repeat. The object is finished afterwards.
+  Status abandon();
+  // Removes the parcel with its items: one rename into tmp/, then deletion (which the sweep
+  // finishes after a crash).
+  Status remove();
+
+ private:
+  ParcelDir(const Spool& spool, std::string peer, Stage stage, std::string id, os::File dir);
+
+  const Spool* spool_;
+  std::string peer_;
+  Stage stage_;
+  std::string id_;
+  os::File dir_;  // carries the flock
+};
+
+// At start and now and then: building/ parcels whose lock is free are abandoned (items go back).
+// Takes the peer's lock. Returns how many parcels were undone.
+Result<std::size_t> recover_building(const Spool& spool, const std::string& peer);
+
+}  // namespace bsmtp::spool
