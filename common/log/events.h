@@ -1,0 +1,73 @@
+// The log contract: one function per mail event, so that a line cannot drift from its
+// documentation in docs/operations.md (a lint test compares the two). The id comes first;
+// hand-over lines name both ids: MTA queue id -> item -> parcel -> index -> remote reply.
+// At most three info lines per message on each host. May not: log content or keys.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "common/base/status.h"
+
+namespace bsmtp::log {
+
+// --- any program -------------------------------------------------------------------------------
+void started(std::string_view program, std::string_view version);
+void stopped(std::string_view program, std::string_view reason);
+void reloaded(std::string_view program, std::string_view files);
+// The old values stay in force.
+void reload_failed(std::string_view program, const Status& why);
+// Something an admin must act on; `what` says what is wrong and what to do.
+void alarm(std::string_view id, std::string_view what);
+// Unexpected trouble that is retried by itself.
+void trouble(std::string_view id, const Status& why);
+
+// --- bsmtp-out ---------------------------------------------------------------------------------
+void enqueued(std::string_view item, std::string_view queue_id, std::string_view peer,
+              std::string_view sender, std::string_view first_recipient, std::size_t recipients,
+              std::uint64_t octets);
+void enqueue_failed(std::string_view queue_id, std::string_view peer, const Status& why);
+
+// --- bsmtp-dispatch, outbound ------------------------------------------------------------------
+void parcel_built(std::string_view parcel, std::string_view peer, std::size_t messages,
+                  std::uint64_t plain_octets, std::uint64_t wire_octets, std::string_view why);
+void parcel_submitted(std::string_view parcel, std::string_view peer, std::string_view reply);
+void parcel_deferred(std::string_view parcel, std::string_view peer, const Status& why,
+                     std::uint64_t retry_seconds);
+void parcel_failed(std::string_view parcel, std::string_view peer, const Status& why);
+void parcel_returned(std::string_view parcel, std::string_view peer, std::string_view action,
+                     std::string_view status);
+void item_held(std::string_view item, std::string_view peer, const Status& why);
+// A final reply was lost: the mail may have been taken or not (RFC 1047).
+void ambiguous(std::string_view id, std::string_view what);
+
+// --- bsmtp-in ----------------------------------------------------------------------------------
+void parcel_accepted(std::string_view parcel, std::string_view peer, std::string_view queue_id,
+                     std::string_view client, std::string_view fingerprint, std::size_t messages,
+                     std::uint64_t plain_octets);
+void parcel_duplicate(std::string_view parcel, std::string_view peer, std::string_view queue_id);
+void parcel_quarantined(std::string_view quarantine_id, std::string_view queue_id,
+                        std::string_view client, std::string_view reason);
+void parcel_dropped(std::string_view queue_id, std::string_view client, std::string_view reason);
+void parcel_refused(std::string_view queue_id, const Status& why);
+void return_stored(std::string_view id, std::string_view queue_id, std::string_view recipient);
+
+// --- bsmtp-dispatch, delivery ------------------------------------------------------------------
+void delivered(std::string_view parcel, std::string_view peer, std::size_t index,
+               std::string_view recipient, std::string_view reply);
+void delivery_deferred(std::string_view parcel, std::string_view peer, std::size_t index,
+                       std::string_view recipient, const Status& why);
+void delivery_failed(std::string_view parcel, std::string_view peer, std::size_t index,
+                     std::string_view recipient, const Status& why);
+void message_duplicate(std::string_view parcel, std::string_view peer, std::size_t index,
+                       std::string_view recipient);
+void notice_written(std::string_view notice, std::string_view kind, std::string_view recipient,
+                    std::string_view about);
+void notice_sent(std::string_view notice, std::string_view reply);
+
+// --- bsmtp-milter ------------------------------------------------------------------------------
+void diverted(std::string_view queue_id, std::string_view original, std::string_view to);
+void left_to_map(std::string_view queue_id, std::string_view recipient, std::string_view why);
+
+}  // namespace bsmtp::log
