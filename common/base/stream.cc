@@ -26,6 +26,24 @@ Status CountingSink::write(std::string_view data) {
   return next_ != nullptr ? next_->write(data) : Status::ok();
 }
 
+Status BufferedSink::write(std::string_view data) {
+  if (data.size() > kBlockSize - buffer_.size()) {
+    TRY(flush());
+  }
+  if (data.size() >= kBlockSize) {
+    return next_.write(data);
+  }
+  buffer_.append(data);
+  return Status::ok();
+}
+
+Status BufferedSink::flush() {
+  if (buffer_.empty()) return Status::ok();
+  const Status status = next_.write(buffer_);
+  buffer_.clear();
+  return status;
+}
+
 Result<std::uint64_t> copy(Source& from, Sink& to) {
   std::array<char, kBlockSize> buf;  // NOLINT: filled by read before use
   std::uint64_t total = 0;

@@ -65,6 +65,21 @@ class CountingSink final : public Sink {
   std::uint64_t count_ = 0;
 };
 
+// Collects small writes into blocks of kBlockSize octets before `next` sees them (a file sink pays
+// a system call per write); larger writes to an empty buffer pass through uncopied. finish()
+// flushes, and does not finish `next`. Octets not flushed when it is destroyed are lost.
+class BufferedSink final : public Sink {
+ public:
+  explicit BufferedSink(Sink& next) : next_(next) {}
+  Status write(std::string_view data) override;
+  Status finish() override { return flush(); }
+  Status flush();
+
+ private:
+  Sink& next_;
+  std::string buffer_;  // grows to kBlockSize once
+};
+
 // From the source's current place to its end; returns the octets copied.
 Result<std::uint64_t> copy(Source& from, Sink& to);
 
