@@ -30,6 +30,30 @@ enum class LineEnds {
   kDetect,  // whichever ends the first line, then only that
 };
 
+// The output side of the filters below: octets collect in one buffer that `next` gets in blocks
+// of at least kBlockSize, so that a filter costs one write per block and not per line.
+class BlockBuffer {
+ public:
+  explicit BlockBuffer(Sink& next) : next_(next) {}
+  // Room for `octets` more; commit() what was used of it.
+  char* room(std::size_t octets) {
+    if (buffer_.size() < used_ + octets) {
+      buffer_.resize(used_ + octets);
+    }
+    return buffer_.data() + used_;
+  }
+  Status commit(std::size_t octets) {
+    used_ += octets;
+    return used_ >= kBlockSize ? flush() : Status::ok();
+  }
+  Status flush();
+
+ private:
+  Sink& next_;
+  std::string buffer_;
+  std::size_t used_ = 0;
+};
+
 // Text in, dot-stuffed CRLF text out. A missing last line end is added. finish() writes what
 // is left and, unless told otherwise, the final "." CRLF; it does not finish `next`.
 class TextStuffer final : public Sink {
@@ -48,11 +72,13 @@ class TextStuffer final : public Sink {
 
  private:
   Status write_block(std::string_view data);
-  Status write_lf(std::string_view data);
-  Status write_crlf(std::string_view data);
-  void end_line(std::uint64_t line_octets);
+  Status fail(std::string_view what);
+  char* convert_lf(std::string_view data, char* out);
+  // nullptr when line ends are not CRLF throughout; `what` says why.
+  char* convert_crlf(std::string_view data, char* out, std::string_view& what);
+  void end_line();
 
-  BufferedSink out_;
+  BlockBuffer out_;
   Options options_;
   LineEnds ends_;
   TextFacts facts_;
@@ -70,7 +96,7 @@ class TextEndScanner {
   // stuffed), the "." CRLF of the end does not. At most 3 octets are held back between calls.
   // Returns how many octets of `data` were consumed: all of them unless done().
   Result<std::size_t> feed(std::string_view data, Sink& out);
-  bool done() const { return state_ == kEnd; }
+  bool done() const { return position_ == Position::kEnd; }
   // Not ok (5.6.1) from the first NUL, bare CR or bare LF on. Scanning goes on as if it were
   // ordinary text, so a server stays in step and answers after the true end; nothing that
   // followed such an octet may be used.
@@ -79,11 +105,15 @@ class TextEndScanner {
   const TextFacts& facts() const { return facts_; }
 
  private:
-  enum Position { kLineStart, kInLine, kCr, kDot, kDotCr, kEnd };
-  void violate(const char* what);
-  Result<std::size_t> feed_position(std::string_view data, Sink& out);
+  enum class Position { kLineStart, kInLine, kCr, kDot, kDotCr, kEnd };
+  void violate(std::string_view what);
+  void end_line();
+  Status slow_octet(char c, Sink& out);
+  Result<std::size_t> feed_block(std::string_view data, Sink& out);
+  const char* fast_lines(const char* p, const char* end);
+  void note_content(std::string_view text);
 
-  Position state_ = kLineStart;
+  Position position_ = Position::kLineStart;
   Status violation_;
   TextFacts facts_;
   std::uint64_t line_octets_ = 0;
@@ -98,7 +128,8 @@ class Unstuffer final : public Sink {
 
  private:
   Sink& next_;
-  enum { kStart, kMiddle, kAfterCr } state_ = kStart;
+  enum class Before { kLineStart, kOther, kCr };
+  Before before_ = Before::kLineStart;
 };
 
 // CRLF or LF in (a lone CR is kept), CRLF out; used to spool a foreign parcel in its canonical
@@ -110,7 +141,7 @@ class CrlfNormaliser final : public Sink {
   Status finish() override;
 
  private:
-  BufferedSink out_;
+  BlockBuffer out_;
   bool last_was_cr_ = false;
   bool line_open_ = false;
 };
@@ -136,8 +167,9 @@ class LineReader {
   std::size_t max_line_;
   bool strict_crlf_;
   bool terminated_ = true;
+  bool at_end_ = false;
   std::string buffer_;
-  std::size_t begin_ = 0;
+  std::size_t begin_ = 0;  // of the next line in buffer_
   std::uint64_t offset_ = 0;
 };
 

@@ -1,0 +1,438 @@
+#include "common/mail/line.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace bsmtp::mail {
+namespace {
+
+// Small enough that several passes over a step stay in the first-level cache.
+constexpr std::size_t kStep = 16384;
+
+const char* find(const char* p, const char* end, char c) {
+  return static_cast<const char*>(std::memchr(p, c, static_cast<std::size_t>(end - p)));
+}
+
+bool has_8bit(std::string_view data) {
+  constexpr std::uint64_t kHighBits = 0x8080808080808080U;
+  std::uint64_t seen = 0;
+  const char* p = data.data();
+  std::size_t n = data.size();
+  for (; n >= 32; p += 32, n -= 32) {
+    std::uint64_t w[4];
+    std::memcpy(w, p, sizeof w);
+    seen |= w[0] | w[1] | w[2] | w[3];
+  }
+  for (; n > 0; ++p, --n) {
+    seen |= static_cast<unsigned char>(*p);
+  }
+  return (seen & kHighBits) != 0;
+}
+
+std::string refusal(std::string_view what) {
+  return "the message has " + std::string(what) +
+         ", which mail cannot carry (RFC 5321 2.3.8); the program that wrote it must be repaired";
+}
+
+constexpr std::string_view kNul = "a NUL octet";
+constexpr std::string_view kBareCr = "a CR that is not followed by LF";
+constexpr std::string_view kBareLf = "an LF that does not follow CR";
+constexpr std::string_view kMixed = "a CR although its lines end in LF alone";
+
+}  // namespace
+
+Status BlockBuffer::flush() {
+  if (used_ == 0) return Status::ok();
+  const std::size_t used = used_;
+  used_ = 0;
+  return next_.write(std::string_view(buffer_.data(), used));
+}
+
+// ---- TextStuffer
+
+Status TextStuffer::fail(std::string_view what) {
+  failure_ = Status::permanent("5.6.1", refusal(what));
+  return failure_;
+}
+
+void TextStuffer::end_line() {
+  facts_.longest_line = std::max(facts_.longest_line, line_octets_);
+  facts_.octets += line_octets_ + 2;
+  ++facts_.lines;
+  line_octets_ = 0;
+  at_line_start_ = true;
+}
+
+Status TextStuffer::write(std::string_view data) {
+  if (!failure_.is_ok()) return failure_;
+  while (!data.empty()) {
+    TRY(write_block(data.substr(0, kStep)));
+    data.remove_prefix(std::min(kStep, data.size()));
+  }
+  return Status::ok();
+}
+
+Status TextStuffer::write_block(std::string_view data) {
+  const char* const begin = data.data();
+  const char* const end = begin + data.size();
+  if (find(begin, end, '\0') != nullptr) return fail(kNul);
+  facts_.has_8bit = facts_.has_8bit || has_8bit(data);
+  if (ends_ == LineEnds::kDetect) {
+    if (const char* nl = find(begin, end, '\n')) {
+      const bool crlf = nl == begin ? pending_cr_ : nl[-1] == '\r';
+      ends_ = crlf ? LineEnds::kCrlf : LineEnds::kLf;
+    }
+  }
+  // Worst case "\n.\n.": every octet becomes two.
+  char* const out = out_.room(2 * data.size());
+  char* out_end = nullptr;
+  if (ends_ == LineEnds::kLf) {
+    if (pending_cr_ || find(begin, end, '\r') != nullptr) return fail(kMixed);
+    out_end = convert_lf(data, out);
+  } else {
+    std::string_view what;
+    out_end = convert_crlf(data, out, what);
+    if (out_end == nullptr) return fail(what);
+  }
+  return out_.commit(static_cast<std::size_t>(out_end - out));
+}
+
+char* TextStuffer::convert_lf(std::string_view data, char* out) {
+  const char* p = data.data();
+  const char* const end = p + data.size();
+  while (p < end) {
+    const char* const nl = find(p, end, '\n');
+    const auto n = static_cast<std::size_t>((nl != nullptr ? nl : end) - p);
+    if (at_line_start_ && *p == '.') {
+      *out++ = '.';
+    }
+    std::memcpy(out, p, n);
+    out += n;
+    line_octets_ += n;
+    if (nl == nullptr) {
+      at_line_start_ = false;
+      break;
+    }
+    *out++ = '\r';
+    *out++ = '\n';
+    end_line();
+    p = nl + 1;
+  }
+  return out;
+}
+
+char* TextStuffer::convert_crlf(std::string_view data, char* out, std::string_view& what) {
+  const char* p = data.data();
+  const char* const end = p + data.size();
+  if (pending_cr_) {
+    what = kBareCr;
+    if (*p != '\n') return nullptr;
+    *out++ = *p++;
+    pending_cr_ = false;
+    end_line();
+  }
+  while (p < end) {
+    const char* const nl = find(p, end, '\n');
+    const char* text_end = end;
+    if (nl != nullptr) {
+      what = kBareLf;
+      if (nl == p || nl[-1] != '\r') return nullptr;
+      text_end = nl - 1;
+    } else if (end[-1] == '\r') {
+      text_end = end - 1;
+      pending_cr_ = true;
+    }
+    what = kBareCr;
+    if (find(p, text_end, '\r') != nullptr) return nullptr;
+    if (at_line_start_ && *p == '.') {
+      *out++ = '.';
+    }
+    line_octets_ += static_cast<std::uint64_t>(text_end - p);
+    at_line_start_ = false;
+    const char* const take_end = nl != nullptr ? nl + 1 : end;
+    std::memcpy(out, p, static_cast<std::size_t>(take_end - p));
+    out += take_end - p;
+    p = take_end;
+    if (nl != nullptr) {
+      end_line();
+    }
+  }
+  return out;
+}
+
+Status TextStuffer::finish() {
+  if (!failure_.is_ok()) return failure_;
+  if (pending_cr_) return fail(kBareCr);
+  char* const out = out_.room(5);
+  std::size_t n = 0;
+  if (!at_line_start_) {
+    out[n++] = '\r';
+    out[n++] = '\n';
+    end_line();
+  }
+  if (options_.end_dot) {
+    std::memcpy(out + n, ".\r\n", 3);
+    n += 3;
+  }
+  TRY(out_.commit(n));
+  return out_.flush();
+}
+
+// ---- TextEndScanner
+
+void TextEndScanner::violate(std::string_view what) {
+  if (violation_.is_ok()) {
+    violation_ = Status::permanent("5.6.1", refusal(what));
+  }
+}
+
+void TextEndScanner::end_line() {
+  facts_.longest_line = std::max(facts_.longest_line, line_octets_);
+  facts_.octets += line_octets_ + 2;
+  ++facts_.lines;
+  line_octets_ = 0;
+  position_ = Position::kLineStart;
+}
+
+void TextEndScanner::note_content(std::string_view text) {
+  if (find(text.data(), text.data() + text.size(), '\0') != nullptr) {
+    violate(kNul);
+  }
+  facts_.has_8bit = facts_.has_8bit || has_8bit(text);
+}
+
+Result<std::size_t> TextEndScanner::feed(std::string_view data, Sink& out) {
+  std::size_t consumed = 0;
+  while (consumed < data.size() && !done()) {
+    TRY_ASSIGN(const std::size_t n, feed_block(data.substr(consumed, kStep), out));
+    consumed += n;
+  }
+  return consumed;
+}
+
+// One octet where a decision hangs over from the octets before it.
+Status TextEndScanner::slow_octet(char c, Sink& out) {
+  switch (position_) {
+    case Position::kDot:  // the dot is held back
+      if (c == '\r') {
+        position_ = Position::kDotCr;
+        return Status::ok();
+      }
+      position_ = Position::kInLine;
+      TRY(out.write("."));
+      return slow_octet(c, out);
+    case Position::kDotCr:  // dot and CR are held back
+      if (c == '\n') {
+        position_ = Position::kEnd;
+        return Status::ok();
+      }
+      violate(kBareCr);
+      ++line_octets_;
+      position_ = Position::kInLine;
+      TRY(out.write(".\r"));
+      return slow_octet(c, out);
+    case Position::kCr:
+      if (c == '\n') {
+        end_line();
+      } else {
+        violate(kBareCr);
+        ++line_octets_;
+        position_ = Position::kInLine;
+        return slow_octet(c, out);
+      }
+      break;
+    default:
+      if (c == '\n') {
+        violate(kBareLf);
+      }
+      position_ = c == '\r' ? Position::kCr : Position::kInLine;
+      line_octets_ += c == '\r' ? 0 : 1;
+  }
+  const std::string_view octet(&c, 1);
+  note_content(octet);
+  return out.write(octet);
+}
+
+// Walks text from `p` (position kLineStart or kInLine) and returns where it stopped: at `end`, or
+// at a dot on a line start that may be the end of the text.
+const char* TextEndScanner::fast_lines(const char* p, const char* end) {
+  while (p < end) {
+    if (position_ == Position::kLineStart && *p == '.') {
+      if (end - p < 3 || (p[1] == '\r' && p[2] == '\n')) return p;
+      ++p;  // the stuffing dot: text, but not counted
+      position_ = Position::kInLine;
+    }
+    const char* const nl = find(p, end, '\n');
+    const char* text_end = end;
+    if (nl != nullptr) {
+      text_end = nl;
+      if (nl > p && nl[-1] == '\r') {
+        --text_end;
+      }
+    } else if (end[-1] == '\r') {
+      --text_end;
+    }
+    if (find(p, text_end, '\r') != nullptr) {
+      violate(kBareCr);
+    }
+    line_octets_ += static_cast<std::uint64_t>(text_end - p);
+    if (nl == nullptr) {
+      position_ = text_end == end ? Position::kInLine : Position::kCr;
+      return end;
+    }
+    if (text_end == nl) {  // not a line end for the strict rule
+      violate(kBareLf);
+      ++line_octets_;
+      position_ = Position::kInLine;
+    } else {
+      end_line();
+    }
+    p = nl + 1;
+  }
+  return p;
+}
+
+Result<std::size_t> TextEndScanner::feed_block(std::string_view data, Sink& out) {
+  const char* const begin = data.data();
+  const char* const end = begin + data.size();
+  const char* p = begin;
+  while (p < end && !done()) {
+    if (position_ != Position::kLineStart && position_ != Position::kInLine) {
+      TRY(slow_octet(*p++, out));
+      continue;
+    }
+    const char* const run = p;
+    p = fast_lines(p, end);
+    if (p > run) {
+      const std::string_view text(run, static_cast<std::size_t>(p - run));
+      note_content(text);
+      TRY(out.write(text));
+    }
+    if (p < end) {
+      position_ = Position::kDot;
+      ++p;
+    }
+  }
+  return static_cast<std::size_t>(p - begin);
+}
+
+// ---- Unstuffer
+
+Status Unstuffer::write(std::string_view data) {
+  const char* const begin = data.data();
+  const char* const end = begin + data.size();
+  const char* run = begin;
+  const char* from = begin;
+  while (from < end) {
+    const char* const dot = find(from, end, '.');
+    if (dot == nullptr) break;
+    bool drop = false;
+    if (dot - begin >= 2) {
+      drop = dot[-1] == '\n' && dot[-2] == '\r';
+    } else if (dot == begin) {
+      drop = before_ == Before::kLineStart;
+    } else {
+      drop = dot[-1] == '\n' && before_ == Before::kCr;
+    }
+    if (drop) {
+      if (dot > run) {
+        TRY(next_.write(std::string_view(run, static_cast<std::size_t>(dot - run))));
+      }
+      run = dot + 1;
+    }
+    from = dot + 1;
+  }
+  if (begin == end) return Status::ok();
+  const bool ends_line =
+      end[-1] == '\n' && (end - begin >= 2 ? end[-2] == '\r' : before_ == Before::kCr);
+  before_ = ends_line ? Before::kLineStart : end[-1] == '\r' ? Before::kCr : Before::kOther;
+  return run < end ? next_.write(std::string_view(run, static_cast<std::size_t>(end - run)))
+                   : Status::ok();
+}
+
+// ---- CrlfNormaliser
+
+Status CrlfNormaliser::write(std::string_view data) {
+  while (!data.empty()) {
+    const std::string_view step = data.substr(0, kStep);
+    data.remove_prefix(step.size());
+    const char* p = step.data();
+    const char* const end = p + step.size();
+    char* const out = out_.room(2 * step.size());
+    char* o = out;
+    while (p < end) {
+      const char* const nl = find(p, end, '\n');
+      const char* const text_end = nl != nullptr ? nl : end;
+      const auto n = static_cast<std::size_t>(text_end - p);
+      std::memcpy(o, p, n);
+      o += n;
+      const bool has_cr = n > 0 ? text_end[-1] == '\r' : last_was_cr_;
+      if (nl == nullptr) {
+        last_was_cr_ = has_cr;
+        line_open_ = true;
+        break;
+      }
+      if (!has_cr) {
+        *o++ = '\r';
+      }
+      *o++ = '\n';
+      last_was_cr_ = false;
+      line_open_ = false;
+      p = nl + 1;
+    }
+    TRY(out_.commit(static_cast<std::size_t>(o - out)));
+  }
+  return Status::ok();
+}
+
+Status CrlfNormaliser::finish() {
+  if (line_open_) {
+    const std::string_view rest = last_was_cr_ ? "\n" : "\r\n";
+    std::memcpy(out_.room(rest.size()), rest.data(), rest.size());
+    TRY(out_.commit(rest.size()));
+  }
+  return out_.flush();
+}
+
+// ---- LineReader
+
+Result<bool> LineReader::next(std::string_view& line) {
+  std::size_t searched = begin_;
+  for (;;) {
+    const std::size_t nl = buffer_.find('\n', searched);
+    if (nl != std::string::npos) {
+      const bool crlf = nl > begin_ && buffer_[nl - 1] == '\r';
+      if (strict_crlf_ && !crlf) {
+        return Status::permanent("5.6.0", "a line ends in LF alone, CRLF is needed");
+      }
+      line = std::string_view(buffer_).substr(begin_, nl - begin_ - (crlf ? 1 : 0));
+      if (line.size() > max_line_) break;
+      offset_ += nl + 1 - begin_;
+      begin_ = nl + 1;
+      terminated_ = true;
+      return true;
+    }
+    if (buffer_.size() - begin_ > max_line_ + 1) break;
+    if (at_end_) {
+      terminated_ = false;
+      line = std::string_view(buffer_).substr(begin_);
+      if (line.size() > max_line_) break;
+      offset_ += line.size();
+      begin_ = buffer_.size();
+      return !line.empty();
+    }
+    buffer_.erase(0, begin_);
+    begin_ = 0;
+    searched = buffer_.size();
+    constexpr std::size_t kRead = 8192;
+    buffer_.resize(searched + kRead);
+    auto got = source_.read(std::span<char>(buffer_.data() + searched, kRead));
+    buffer_.resize(searched + (got.is_ok() ? *got : 0));
+    TRY(got.status());
+    at_end_ = *got == 0;
+  }
+  return Status::permanent("5.5.6",
+                           "a line is longer than " + std::to_string(max_line_) + " octets");
+}
+
+}  // namespace bsmtp::mail
