@@ -1,0 +1,160 @@
+// Ledger: the receiver's memory of what was delivered, in one SQLite file (WAL,
+// synchronous=FULL: a commit that returned ok survives power loss). Only bsmtp-dispatch writes
+// it. It knows parcels (peer, id) with their digest, each message's recipients by a key over
+// sender, recipient and text, deliveries under way, and notices sent.
+// Guarantee: a damaged, foreign, newer or vanished ledger is an error naming the remedy, never
+// silently recreated: an empty memory would deliver every repeated parcel a second time.
+// Errors: temporary. Threads: one Ledger, one thread at a time (see journal.h).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/status.h"
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace bsmtp::ledger {
+
+inline constexpr int kSchemaVersion = 1;
+
+enum class ParcelKnown {
+  kNew,       // was not known; is now, as open
+  kOpen,      // known with the same digest, its delivery is not finished
+  kDone,      // known with the same digest and finished: a copy, to be dropped
+  kConflict,  // known with another digest: alarm
+};
+
+// What became of one recipient of one message; all are final.
+enum class Outcome { kDelivered = 1, kFailed = 2, kDropped = 3 };
+
+struct RecipientRecord {
+  Outcome outcome = Outcome::kDelivered;
+  std::string parcel_id;  // the parcel that brought it
+  std::uint64_t message = 0;
+  TimePoint when;
+};
+
+struct ParcelRecord {
+  std::string peer;
+  std::string parcel_id;
+  std::string digest;
+  bool done = false;
+  TimePoint accepted;
+  TimePoint retain_until;
+};
+
+struct LedgerCounts {
+  std::uint64_t parcels = 0;
+  std::uint64_t recipients = 0;
+  std::uint64_t attempts = 0;
+  std::uint64_t notices = 0;
+};
+
+class Ledger {
+ public:
+  // Opens, or on the very first use creates, `file`. Beside it stands "<file>.created": when
+  // that exists and the ledger does not, it was lost and this is an error. Runs
+  // PRAGMA quick_check; damage is an error.
+  static Result<Ledger> open(const std::string& file);
+  // For looking only; never creates.
+  static Result<Ledger> open_read_only(const std::string& file);
+  Ledger(Ledger&& other) noexcept;
+  Ledger& operator=(Ledger&& other) noexcept;
+  Ledger(const Ledger&) = delete;
+  Ledger& operator=(const Ledger&) = delete;
+  ~Ledger();
+
+  // All writes belong between begin() (BEGIN IMMEDIATE; waits up to 10 s for another writer)
+  // and commit(). After a failure rollback() and repeat or give up.
+  Status begin();
+  Status commit();
+  void rollback();
+
+  // Notes the parcel unless it is known, and says which it was. `retain_until`: not forgotten
+  // before; never shortened.
+  Result<ParcelKnown> note_parcel(const ParcelRecord& parcel);
+  Status finish_parcel(std::string_view peer, std::string_view parcel_id);
+  Result<std::optional<ParcelRecord>> find_parcel(std::string_view peer,
+                                                  std::string_view parcel_id);
+
+  // `key`: SHA-256(sender NUL recipient NUL text digest), 32 raw octets. Kept per peer, so that
+  // one peer cannot make us skip another's mail. A second record() of a key changes nothing.
+  Result<std::optional<RecipientRecord>> find_recipient(std::string_view peer,
+                                                        std::string_view key);
+  Status record_recipient(std::string_view peer, std::string_view key,
+                          const RecipientRecord& record, TimePoint retain_until);
+
+  // A message whose text is about to be handed over. What is found here after a crash, or after
+  // a lost final reply, may have arrived although no outcome says so.
+  Status note_attempt(std::string_view peer, std::string_view parcel_id, std::uint64_t message,
+                      TimePoint now);
+  Status clear_attempt(std::string_view peer, std::string_view parcel_id, std::uint64_t message);
+  Result<std::vector<std::uint64_t>> attempts(std::string_view peer, std::string_view parcel_id);
+
+  // Notices (DSNs …) that the host MTA has taken, so that none is sent twice.
+  Result<bool> notice_sent(std::string_view notice_id);
+  Status note_notice(std::string_view notice_id, TimePoint retain_until);
+
+  // Forgets finished parcels, recipients and notices past their time, at most `limit` of each;
+  // returns how many rows left.
+  Result<std::uint64_t> expire(TimePoint now, std::uint64_t limit);
+  Result<LedgerCounts> counts();
+  // PRAGMA integrity_check, for `bsmtpctl ledger check`: long on a big ledger.
+  Status check();
+  const std::string& file() const { return file_; }
+
+ private:
+  struct StatementCloser {
+    void operator()(sqlite3_stmt* statement) const;
+  };
+  using Statement = std::unique_ptr<sqlite3_stmt, StatementCloser>;
+  class Query;
+  enum Sql : std::size_t {
+    kBegin,
+    kCommit,
+    kInsertParcel,
+    kFindParcel,
+    kExtendParcel,
+    kFinishParcel,
+    kFindRecipient,
+    kInsertRecipient,
+    kInsertAttempt,
+    kDeleteAttempt,
+    kListAttempts,
+    kFindNotice,
+    kInsertNotice,
+    kExpireParcels,
+    kExpireRecipients,
+    kExpireNotices,
+    kCounts,
+    kSqlCount
+  };
+
+  explicit Ledger(std::string file) : file_(std::move(file)) {}
+  Status open_database(bool read_only);
+  Status check_schema(bool read_only);
+  Status create_schema();
+  Status quick_check(const char* pragma);
+  Status execute(const char* sql);
+  Result<int> pragma_number(const char* sql);
+  Status prepare();
+  Status run(Sql sql);
+  Status error(std::string_view doing) const;
+  void close();
+
+  std::string file_;
+  sqlite3* db_ = nullptr;
+  std::vector<Statement> statements_;
+  bool in_transaction_ = false;
+  bool may_create_ = false;
+};
+
+}  // namespace bsmtp::ledger

@@ -1,0 +1,275 @@
+// See dsn.h.
+#include "mda/notice/dsn.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "common/base/text.h"
+#include "common/base/units.h"
+#include "common/mail/address.h"
+
+namespace bsmtp::mda {
+namespace {
+
+constexpr std::size_t kMaxHeader = 65536;
+
+bool wants(std::string_view notify, std::string_view word) {
+  for (const std::string_view part : split(notify, ',')) {
+    if (iequals(trim(part), word)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// One header value of a delivery-status part: a long remote answer is folded at blanks.
+std::string field(std::string_view name, std::string_view value) {
+  std::string out = str_cat({name, ":"});
+  std::size_t column = out.size();
+  for (const std::string_view word : split_blank(printable(value, 900))) {
+    if (column + word.size() > 76 && column > name.size() + 1) {
+      out += "\r\n";
+      column = 0;
+    }
+    out += ' ';
+    out += word;
+    column += word.size() + 1;
+  }
+  return out + "\r\n";
+}
+
+std::string decoded_xtext(const std::string& text) {
+  const auto decoded = mail::from_xtext(text);
+  return printable(decoded.is_ok() ? decoded.value() : text, 500);
+}
+
+// RFC 3464 2.3.1: "Original-Recipient: rfc822; addr" from ORCPT's "rfc822;xtext". The utf-8
+// type has an encoding of its own (RFC 6533 3), which is legal as it stands.
+std::string original_recipient(const std::string& orcpt) {
+  const std::size_t semicolon = orcpt.find(';');
+  if (semicolon == std::string::npos) {
+    return "";
+  }
+  const std::string type = orcpt.substr(0, semicolon);
+  const std::string address = orcpt.substr(semicolon + 1);
+  return str_cat({type, "; ", iequals(type, "utf-8") ? address : decoded_xtext(address)});
+}
+
+bool is_international(const DsnRequest& request) {
+  const mail::Envelope& envelope = request.envelope;
+  return envelope.smtputf8 || !mail::is_ascii(envelope.sender) ||
+         std::any_of(request.recipients.begin(), request.recipients.end(),
+                     [](const DsnRecipient& r) { return !mail::is_ascii(r.recipient.address); });
+}
+
+struct Words {
+  std::string_view subject;
+  std::string_view opening;
+  std::string_view action;
+};
+
+Words words_for(NoticeKind kind) {
+  switch (kind) {
+    case NoticeKind::kDelay:
+      return {"Delayed mail (still being tried)",
+              "Your message could not be delivered yet to the recipients below. It is still\r\n"
+              "being tried; you need not send it again.\r\n",
+              "delayed"};
+    case NoticeKind::kRelayed:
+      return {"Mail relayed",
+              "Your message was handed on to a system that may send no further reports.\r\n",
+              "relayed"};
+    case NoticeKind::kFailure:
+      break;
+  }
+  return {"Undelivered mail returned to sender",
+          "Your message could not be delivered to the recipients below. It will not be\r\n"
+          "tried again.\r\n",
+          "failed"};
+}
+
+std::string human_part(const DsnRequest& request) {
+  std::string out = str_cat({"This is the mail gateway of ", request.reporting_mta, ".\r\n\r\n",
+                             words_for(request.kind).opening, "\r\n"});
+  for (const DsnRecipient& r : request.recipients) {
+    out += str_cat(
+        {"<", printable(r.recipient.address, 300), ">: ", printable(r.reason, 500), "\r\n"});
+    if (!r.diagnostic.empty()) {
+      out += str_cat({"    The receiving system said: ", printable(r.diagnostic, 500), "\r\n"});
+    }
+  }
+  out += str_cat({"\r\nFor help write to ", request.postmaster, ".\r\n"});
+  return out;
+}
+
+std::string status_part(const DsnRequest& request, bool international) {
+  std::string out = field("Reporting-MTA", str_cat({"dns; ", request.reporting_mta}));
+  if (!request.envelope.envid.empty()) {
+    out += field("Original-Envelope-Id", decoded_xtext(request.envelope.envid));
+  }
+  out += field("Arrival-Date", format_rfc5322(request.arrival));
+  for (const DsnRecipient& r : request.recipients) {
+    out += "\r\n";
+    if (const std::string original = original_recipient(r.recipient.orcpt); !original.empty()) {
+      out += field("Original-Recipient", original);
+    }
+    const bool utf8 = international && !mail::is_ascii(r.recipient.address);
+    out += field("Final-Recipient", str_cat({utf8 ? "utf-8; " : "rfc822; ", r.recipient.address}));
+    out += field("Action", words_for(request.kind).action);
+    out += field("Status", r.status);
+    if (!r.remote_mta.empty()) {
+      out += field("Remote-MTA", str_cat({"dns; ", r.remote_mta}));
+    }
+    if (!r.diagnostic.empty()) {
+      out += field("Diagnostic-Code", str_cat({"smtp; ", r.diagnostic}));
+    }
+    out += field("Last-Attempt-Date", format_rfc5322(request.now));
+    if (request.kind == NoticeKind::kDelay) {
+      out += field("Will-Retry-Until", format_rfc5322(request.will_retry_until));
+    }
+  }
+  return out;
+}
+
+bool has_eight_bit(std::string_view text) {
+  return !mail::is_ascii(text);
+}
+
+std::string part(std::string_view boundary, std::string_view type, std::string_view body) {
+  return str_cat({"--", boundary, "\r\nContent-Type: ", type,
+                  "\r\nContent-Transfer-Encoding: ", has_eight_bit(body) ? "8bit" : "7bit",
+                  "\r\n\r\n", body, body.ends_with("\r\n") ? "" : "\r\n", "\r\n"});
+}
+
+std::string letter_head(std::string_view host, std::string_view postmaster, std::string_view to,
+                        std::string_view subject, TimePoint now, std::string_view id) {
+  return str_cat({"From: Mail gateway <", postmaster, ">\r\nTo: <", to, ">\r\nSubject: ", subject,
+                  "\r\nDate: ", format_rfc5322(now), "\r\nMessage-ID: <", id, "@", host,
+                  ">\r\nMIME-Version: 1.0\r\n"});
+}
+
+// Text with every line end made CRLF.
+std::string crlf_lines(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '\n' && !out.ends_with('\r')) {
+      out += '\r';
+    }
+    out += c;
+  }
+  return out.ends_with("\r\n") ? out : out + "\r\n";
+}
+
+}  // namespace
+
+std::string_view notice_kind_name(NoticeKind kind) {
+  constexpr std::array<std::string_view, 3> kNames = {"failure", "delay", "relayed"};
+  return kNames.at(static_cast<std::size_t>(kind));
+}
+
+bool wants_notice(std::string_view notify, NoticeKind kind) {
+  if (notify.empty()) {
+    return kind != NoticeKind::kRelayed;
+  }
+  if (wants(notify, "NEVER")) {
+    return false;
+  }
+  constexpr std::array<std::string_view, 3> kWords = {"FAILURE", "DELAY", "SUCCESS"};
+  return wants(notify, kWords.at(static_cast<std::size_t>(kind)));
+}
+
+mail::Envelope dsn_envelope(const DsnRequest& request) {
+  mail::Envelope envelope;
+  envelope.smtputf8 = is_international(request);
+  if (envelope.smtputf8 || has_eight_bit(request.original_header) ||
+      has_eight_bit(request.original_body)) {
+    envelope.body = "8BITMIME";
+  }
+  mail::Recipient recipient;
+  recipient.address = request.envelope.sender;
+  recipient.notify = "NEVER";
+  envelope.recipients.push_back(std::move(recipient));
+  return envelope;
+}
+
+Result<std::string> format_dsn(const DsnRequest& request) {
+  if (request.envelope.sender.empty()) {
+    return Status::permanent("5.1.7", "no notification goes to the null sender");
+  }
+  const bool international = is_international(request);
+  const std::string boundary = str_cat({"=_dsn_", request.notice_id});
+  std::string out = letter_head(request.reporting_mta, request.postmaster, request.envelope.sender,
+                                words_for(request.kind).subject, request.now, request.notice_id);
+  out +=
+      str_cat({"Auto-Submitted: auto-replied\r\nContent-Type: multipart/report;\r\n"
+               " report-type=delivery-status;\r\n boundary=\"",
+               boundary, "\"\r\n\r\n"});
+  out +=
+      part(boundary, international ? "text/plain; charset=utf-8" : "text/plain; charset=us-ascii",
+           human_part(request));
+  out +=
+      part(boundary, international ? "message/global-delivery-status" : "message/delivery-status",
+           status_part(request, international));
+  if (request.full) {
+    // The header block ends with an empty line that belongs to the message.
+    const std::string whole = str_cat({request.original_header, "\r\n", request.original_body});
+    out += part(boundary, international ? "message/global" : "message/rfc822", whole);
+  } else {
+    out += part(boundary, international ? "message/global-headers" : "text/rfc822-headers",
+                request.original_header);
+  }
+  return out + str_cat({"--", boundary, "--\r\n"});
+}
+
+Status take_original(Source& plain_text, std::uint64_t text_bytes, std::uint64_t cap,
+                     DsnRequest& request) {
+  const bool want_full = iequals(request.envelope.ret, "FULL") && text_bytes <= cap;
+  const std::size_t limit = want_full ? static_cast<std::size_t>(text_bytes) : kMaxHeader;
+  std::string text;
+  std::string block(kBlockSize, '\0');
+  while (text.size() < limit && (want_full || text.find("\r\n\r\n") == std::string::npos)) {
+    std::size_t got = 0;
+    TRY_ASSIGN(got, plain_text.read(block));
+    if (got == 0) {
+      break;
+    }
+    text.append(block, 0, got);
+  }
+  std::size_t end = text.starts_with("\r\n") ? 0 : text.find("\r\n\r\n");
+  if (end == std::string::npos || end > kMaxHeader) {
+    // No empty line within the cap: cut behind the last whole line.
+    const std::size_t last = text.rfind("\r\n", kMaxHeader);
+    request.original_header = last == std::string::npos ? "" : text.substr(0, last + 2);
+    request.full = false;
+    return Status::ok();
+  }
+  end = end == 0 ? 0 : end + 2;
+  request.original_header = text.substr(0, end);
+  request.full = want_full;
+  request.original_body = want_full ? text.substr(end + 2) : "";
+  return Status::ok();
+}
+
+mail::Envelope letter_envelope(const PostmasterLetter& letter) {
+  mail::Envelope envelope;
+  if (!mail::is_ascii(letter.body)) {
+    envelope.body = "8BITMIME";
+  }
+  mail::Recipient recipient;
+  recipient.address = letter.postmaster;
+  recipient.notify = "NEVER";
+  envelope.recipients.push_back(std::move(recipient));
+  return envelope;
+}
+
+std::string format_letter(const PostmasterLetter& letter) {
+  const std::string body = crlf_lines(letter.body);
+  return str_cat({letter_head(letter.host, letter.postmaster, letter.postmaster,
+                              printable(letter.subject, 200), letter.now, letter.notice_id),
+                  "Auto-Submitted: auto-generated\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                  "Content-Transfer-Encoding: ",
+                  mail::is_ascii(body) ? "7bit" : "8bit", "\r\n\r\n", body});
+}
+
+}  // namespace bsmtp::mda

@@ -1,0 +1,150 @@
+// See store.h.
+#include "mda/notice/store.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "common/base/id.h"
+#include "common/base/text.h"
+#include "common/base/units.h"
+#include "common/digest/sha256.h"
+#include "common/log/events.h"
+#include "common/mail/address.h"
+
+namespace bsmtp::mda {
+namespace {
+
+std::string postmaster_address(const config::Config& config) {
+  return config.postmaster.find('@') == std::string::npos
+             ? str_cat({config.postmaster, "@", config.host})
+             : config.postmaster;
+}
+
+// The null sender's mail failed: nobody may get a DSN, but a human should know (standards: a
+// site that loses all its bounces has a fault somewhere). The hour in the id limits the rate.
+Status tell_postmaster(const NoticeSubject& subject, const std::vector<DsnRecipient>& recipients) {
+  const auto hour = std::chrono::duration_cast<std::chrono::hours>(subject.now.time_since_epoch());
+  PostmasterLetter letter;
+  letter.host = subject.config.host;
+  letter.postmaster = postmaster_address(subject.config);
+  letter.subject = str_cat({"Undeliverable notifications, peer ", subject.peer});
+  letter.now = subject.now;
+  letter.notice_id =
+      notice_id({"null-sender", subject.peer, std::to_string(hour.count()), letter.postmaster});
+  letter.body =
+      str_cat({"Mail with the null sender (bounces, receipts) could not be delivered.\n"
+               "Nobody else is told; at most one such letter is sent per hour and peer.\n"
+               "The log has the others under the event delivery-failed.\n\n"
+               "Parcel: ",
+               subject.parcel_id, "\nMessage: ", subject.message, "\n"});
+  for (const DsnRecipient& r : recipients) {
+    letter.body +=
+        str_cat({"Recipient: <", printable(r.recipient.address, 300), "> ", r.status, " ",
+                 printable(r.diagnostic.empty() ? r.reason : r.diagnostic, 500), "\n"});
+  }
+  return subject.store.put(letter.notice_id, letter_envelope(letter), format_letter(letter),
+                           "null-sender", subject.parcel_id);
+}
+
+}  // namespace
+
+std::string notice_id(const std::vector<std::string_view>& parts) {
+  digest::Sha256 sha;
+  for (const std::string_view part : parts) {
+    sha.update(part);
+    sha.update(std::string_view("\0", 1));
+  }
+  return sha.finish_hex().substr(0, kIdLength);
+}
+
+std::string NoticeStore::path(std::string_view id) const {
+  return str_cat({spool_.paths().notices_ready(), "/", id});
+}
+
+Status NoticeStore::put(const std::string& id, const mail::Envelope& envelope,
+                        std::string_view text, std::string_view kind, std::string_view about) {
+  bool known = false;
+  TRY_ASSIGN(known, os::exists(spool_.ops(), path(id)));
+  if (!known && journal_ != nullptr) {
+    TRY(journal_->run([&](ledger::Ledger& ledger) {
+      TRY_ASSIGN(known, ledger.notice_sent(id));
+      return Status::ok();
+    }));
+  }
+  if (known) {
+    return Status::ok();
+  }
+  std::string random;
+  TRY_ASSIGN(random, random_hex(8));
+  spool::ItemWriter::Options options;
+  options.tmp_path = str_cat({spool_.paths().notices_tmp(), "/", id, ".", random});
+  options.final_path = path(id);
+  options.final_dir = spool_.paths().notices_ready();
+  options.text.max_received = 1000;  // a returned message has Received lines of its own
+  auto writer = spool::ItemWriter::create(spool_.ops(), envelope, std::move(options));
+  if (!writer.is_ok()) {
+    return writer.status();
+  }
+  TRY(writer->write(text));
+  TRY(writer->commit());
+  log::notice_written(
+      id, kind, envelope.recipients.empty() ? "" : envelope.recipients.front().address, about);
+  return Status::ok();
+}
+
+Result<std::vector<std::string>> NoticeStore::waiting() const {
+  return spool::list_ids(spool_.ops(), spool_.paths().notices_ready());
+}
+
+Status NoticeStore::done(const std::string& id, TimePoint retain_until) {
+  if (journal_ != nullptr) {
+    TRY(journal_->run([&](ledger::Ledger& l) { return l.note_notice(id, retain_until); }));
+  }
+  return os::remove_if_exists(spool_.ops(), path(id));
+}
+
+Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::ItemReader& item,
+                 std::uint64_t text_bytes, const std::vector<DsnRecipient>& recipients) {
+  DsnRequest request;
+  for (const DsnRecipient& r : recipients) {
+    if (wants_notice(r.recipient.notify, kind)) {
+      request.recipients.push_back(r);
+    }
+  }
+  if (request.recipients.empty()) {
+    return Status::ok();
+  }
+  request.envelope = item.envelope();
+  if (request.envelope.sender.empty()) {
+    return kind == NoticeKind::kFailure ? tell_postmaster(subject, request.recipients)
+                                        : Status::ok();
+  }
+  std::vector<std::string_view> parts = {subject.parcel_id, subject.message};
+  for (const DsnRecipient& r : request.recipients) {
+    parts.push_back(r.recipient.address);
+  }
+  parts.push_back(notice_kind_name(kind));
+  request.notice_id = notice_id(parts);
+  request.kind = kind;
+  request.reporting_mta = subject.config.host;
+  request.postmaster = postmaster_address(subject.config);
+  request.arrival = subject.arrival;
+  request.now = subject.now;
+  request.will_retry_until = subject.arrival + subject.config.delivery_expire;
+  const auto source = item.plain_text();
+  TRY(take_original(*source, text_bytes, subject.config.dsn_return_bytes, request));
+  std::string text;
+  TRY_ASSIGN(text, format_dsn(request));
+  Status status = subject.store.put(request.notice_id, dsn_envelope(request), text,
+                                    notice_kind_name(kind), subject.parcel_id);
+  if (status.is_permanent()) {
+    // A sender address that cannot be written as an envelope: nobody can be told.
+    log::alarm(request.notice_id,
+               str_cat({"no notice can be sent to <", printable(request.envelope.sender, 300),
+                        ">: ", status.text()}));
+    return Status::ok();
+  }
+  return status;
+}
+
+}  // namespace bsmtp::mda

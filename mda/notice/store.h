@@ -1,0 +1,61 @@
+// NoticeStore: DSNs and letters as durable items in notices/ready/, named by an id made from what
+// they are about. Writing the same notice twice is one notice; one that was sent already is not
+// written again (the ledger remembers). A caller writes the notice *before* the state change
+// that demands it and repeats both after a crash: nobody is told twice, nobody is forgotten.
+// Failure: temporary, naming the file. Threads: safe.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/status.h"
+#include "common/config/config.h"
+#include "common/ledger/journal.h"
+#include "common/spool/item.h"
+#include "common/spool/spool.h"
+#include "mda/notice/dsn.h"
+
+namespace bsmtp::mda {
+
+// First 44 hex digits of SHA-256 over the parts, NUL-separated: a name that ids accept.
+std::string notice_id(const std::vector<std::string_view>& parts);
+
+class NoticeStore {
+ public:
+  // `journal` may be null (ledger not usable): then "sent already" is not known.
+  NoticeStore(const spool::Spool& spool, ledger::Journal* journal)
+      : spool_(spool), journal_(journal) {}
+
+  // `about` and `kind` are for the log.
+  Status put(const std::string& id, const mail::Envelope& envelope, std::string_view text,
+             std::string_view kind, std::string_view about);
+  // Ids waiting, in name order.
+  Result<std::vector<std::string>> waiting() const;
+  std::string path(std::string_view id) const;
+  // The host MTA has taken it (or it is given up): remembered, then removed.
+  Status done(const std::string& id, TimePoint retain_until);
+
+ private:
+  const spool::Spool& spool_;
+  ledger::Journal* journal_;
+};
+
+// A message whose recipients got a verdict, as the dispatcher and the deliverer meet it.
+struct NoticeSubject {
+  const config::Config& config;
+  NoticeStore& store;
+  std::string parcel_id;
+  std::string message;  // item id or index: together with parcel_id names the message
+  std::string peer;     // for the log and the postmaster's letter
+  TimePoint arrival;
+  TimePoint now;
+};
+
+// Writes what the recipients' NOTIFY asks for: one DSN for all of `recipients` under an id made
+// from parcel, message, their addresses and the kind. A null sender gets nothing: a failure is
+// then told to the postmaster, at most one letter an hour and peer.
+Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::ItemReader& item,
+                 std::uint64_t text_bytes, const std::vector<DsnRecipient>& recipients);
+
+}  // namespace bsmtp::mda
