@@ -25,10 +25,11 @@ Status write_heartbeat(const Spool& spool, const Heartbeat& beat);
 // nullopt: no dispatcher has ever run on this spool.
 Result<std::optional<Heartbeat>> read_heartbeat(const Spool& spool);
 
-// Temporary 4.3.2 when the dispatcher's last sign of life, or the peer's oldest waiting item, is
-// older than `limit`: then the MTA's own queue and delay warnings take over. A spool on which no
-// dispatcher ever ran counts from the making of the spool.
+// Temporary 4.3.2 when the dispatcher's last sign of life is older than `beat_limit`, or the
+// peer's oldest waiting item older than `item_limit` (which includes the peer's max-age, up to
+// which items wait on purpose): then the MTA's own queue and delay warnings take over. A spool on
+// which no dispatcher ever ran counts from the making of the spool.
 Status require_alive(const Spool& spool, const std::string& peer, TimePoint now,
-                     std::chrono::seconds limit);
+                     std::chrono::seconds beat_limit, std::chrono::seconds item_limit);
 
 }  // namespace bsmtp::spool

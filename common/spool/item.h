@@ -24,11 +24,10 @@ namespace bsmtp::spool {
 class ItemWriter final : public Sink {
  public:
   struct Options {
-    std::string tmp_path;        // created, must not exist; same file system as final_path
-    std::string final_path;      // where commit() moves it
-    std::string final_dir;       // fsynced by commit(); "" = the caller syncs it (several at once)
-    TextFilter::Options text;    // what to refuse
-    bool stuffed_input = false;  // write() gets text that is CRLF and dot-stuffed already
+    std::string tmp_path;      // created, must not exist; same file system as final_path
+    std::string final_path;    // where commit() moves it
+    std::string final_dir;     // fsynced by commit(); "" = the caller syncs it (several at once)
+    TextFilter::Options text;  // what to refuse
   };
 
   // Creates the file and takes the envelope. Permanent 5.1.3 / 5.1.7 / 5.5.4 for an envelope

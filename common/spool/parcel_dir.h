@@ -45,7 +45,8 @@ class ParcelDir {
   Result<bool> take_item(std::string_view item_id);
   // Puts one item back into incoming/ (a parcel that came out too large). Durable after commit().
   Status return_item(std::string_view item_id);
-  // Moves one broken item to failed/<its id>.item of the peer so that the rest can go on.
+  // Moves one broken item to held/<its id>.item of the peer so that the rest can go on; a human
+  // looks at it there (`bsmtpctl queue`). Durable when ok.
   Status set_item_aside(std::string_view item_id);
   Result<std::vector<std::string>> items() const;  // oldest first
 

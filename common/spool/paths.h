@@ -41,8 +41,6 @@ class Paths {
   std::string deferred() const { return root_ + "/inbound/deferred"; }
   std::string quarantine() const { return root_ + "/inbound/quarantine"; }
   std::string returns() const { return root_ + "/inbound/returns"; }
-  // inbound/accepted/<peer>.<parcel-id>, and the same name in deferred/.
-  static std::string accepted_name(std::string_view peer, std::string_view parcel_id);
 
   std::string notices() const { return root_ + "/notices"; }
   std::string notices_tmp() const { return root_ + "/notices/tmp"; }
@@ -56,9 +54,5 @@ class Paths {
 inline constexpr std::string_view kItemsDir = "items";
 inline constexpr std::string_view kEntityFile = "entity";  // never changed once `ready`
 inline constexpr std::string_view kStateFile = "state";
-inline constexpr std::string_view kMetaFile = "meta";  // inbound/accepted and deferred
-
-// "000001": the n-th message of an accepted parcel.
-std::string message_name(unsigned number);
 
 }  // namespace bsmtp::spool

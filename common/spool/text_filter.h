@@ -3,7 +3,7 @@
 // carry are refused with permanent 5.6.1, never altered: NUL, CR without LF, and line ends of
 // both kinds in one message (there a lone LF or CR would be data). A last line without an end
 // gets one. Also counts Received fields of the header: 5.4.6 stops loops.
-// Memory: one line start, nothing else. Threads: one filter, one thread.
+// Memory: the start of one header field, nothing else. Threads: one filter, one thread.
 #pragma once
 
 #include <cstdint>
@@ -30,25 +30,22 @@ class TextFilter final : public Sink {
 
   std::uint64_t octets() const { return octets_; }      // of text passed on, before stuffing
   std::uint64_t received() const { return received_; }  // Received fields seen
-  bool eight_bit() const { return eight_bit_; }
 
  private:
   enum class LineEnd { kUnknown, kLf, kCrLf };
 
-  Status line_start(std::string_view line);
-  Status header_octets(std::string_view part, bool ends);
+  Status take_line_end(bool cr);
+  Status header_part(std::string_view part, bool ends);
   Status end_field();
-  Status put_line(std::string_view line, bool complete);
+  Status put(std::string_view part, bool ends);
 
   Sink& next_;
   Options options_;
   LineEnd line_end_ = LineEnd::kUnknown;
-  bool at_line_start_ = true;
-  bool pending_cr_ = false;  // CR seen as the last octet of a write()
+  bool line_empty_ = true;   // no octet of the current line has been seen
+  bool pending_cr_ = false;  // the last octet of the last write() was a CR
   bool in_header_ = true;
-  bool eight_bit_ = false;
-  bool line_has_octets_ = false;
-  std::string field_;  // start of the current header field, capped
+  std::string field_;  // start of the current header field, unfolded
   std::uint64_t octets_ = 0;
   std::uint64_t received_ = 0;
   std::uint64_t own_received_ = 0;

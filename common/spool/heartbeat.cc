@@ -1,0 +1,89 @@
+#include "common/spool/heartbeat.h"
+
+#include <cerrno>
+
+#include "common/base/id.h"
+#include "common/base/text.h"
+#include "common/base/units.h"
+#include "common/spool/fields.h"
+
+namespace bsmtp::spool {
+namespace {
+
+constexpr std::string_view kOldest = "oldest.";
+
+Status stalled(std::string_view what) {
+  return Status::temporary(
+      "4.3.2", str_cat({what,
+                        "; the message stays in the MTA's queue until `bsmtpctl status` is "
+                        "well again"}));
+}
+
+}  // namespace
+
+Status write_heartbeat(const Spool& spool, const Heartbeat& beat) {
+  Fields fields;
+  fields.set_time("time", beat.time);
+  for (const auto& [peer, since] : beat.oldest) {
+    fields.set_time(str_cat({kOldest, peer}), since);
+  }
+  TRY_ASSIGN(const std::string token, random_hex(8));
+  os::FileOps& ops = spool.ops();
+  const std::string path = spool.paths().heartbeat();
+  const std::string tmp = str_cat({path, ".", token});
+  const auto replace = [&]() -> Status {
+    TRY_ASSIGN(os::File file, ops.open(tmp, os::kCreateNew, kFileMode));
+    TRY(ops.write(file, fields.format()));
+    TRY(ops.close(file));
+    return ops.rename(tmp, path);
+  };
+  const Status status = replace();
+  if (!status.is_ok()) {
+    static_cast<void>(os::remove_if_exists(ops, tmp));
+  }
+  return status;
+}
+
+Result<std::optional<Heartbeat>> read_heartbeat(const Spool& spool) {
+  const std::string path = spool.paths().heartbeat();
+  const auto text = os::read_file(spool.ops(), path, kMaxFieldsFile);
+  if (!text.is_ok()) {
+    if (text.status().error_number() == ENOENT) {
+      return std::optional<Heartbeat>();
+    }
+    return text.status();
+  }
+  TRY_ASSIGN(const Fields fields, Fields::parse(*text, path));
+  Heartbeat beat;
+  beat.time = fields.get_time("time").value_or(TimePoint());
+  for (const auto& [key, value] : fields.all()) {
+    const auto since = fields.get_time(key);
+    if (key.starts_with(kOldest) && since) {
+      beat.oldest[key.substr(kOldest.size())] = *since;
+    }
+  }
+  return std::optional<Heartbeat>(std::move(beat));
+}
+
+Status require_alive(const Spool& spool, const std::string& peer, TimePoint now,
+                     std::chrono::seconds beat_limit, std::chrono::seconds item_limit) {
+  TRY_ASSIGN(const auto beat, read_heartbeat(spool));
+  if (!beat) {
+    TRY_ASSIGN(const os::FileInfo made, spool.ops().stat(spool.paths().version()));
+    return made.modified + beat_limit < now
+               ? stalled("no bsmtp-dispatch has ever run on this spool: start it")
+               : Status::ok();
+  }
+  if (beat->time + beat_limit < now) {
+    return stalled(
+        str_cat({"bsmtp-dispatch shows no sign of life since ", format_rfc5322(beat->time)}));
+  }
+  const auto oldest = beat->oldest.find(peer);
+  if (oldest != beat->oldest.end() && oldest->second + item_limit < now) {
+    return stalled(str_cat(
+        {"mail for peer ", peer, " has been waiting since ", format_rfc5322(oldest->second)}));
+  }
+  return Status::ok();
+}
+
+}  // namespace bsmtp::spool

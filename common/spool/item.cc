@@ -1,0 +1,249 @@
+#include "common/spool/item.h"
+
+#include <algorithm>
+#include <array>
+
+#include "common/base/check.h"
+#include "common/base/text.h"
+#include "common/os/fd_stream.h"
+#include "common/spool/spool.h"
+
+namespace bsmtp::spool {
+namespace {
+
+constexpr std::string_view kMail = "MAIL FROM:";
+constexpr std::string_view kRcpt = "RCPT TO:";
+constexpr std::string_view kData = "DATA";
+constexpr std::string_view kCrLf = "\r\n";
+constexpr std::string_view kEndMark = ".\r\n";
+
+// Removes the dot that every stuffed line starts with. Sees only CRLF text.
+class UnstuffSource final : public Source {
+ public:
+  explicit UnstuffSource(std::unique_ptr<Source> from) : from_(std::move(from)) {}
+
+  Result<std::size_t> read(std::span<char> out) override {
+    for (;;) {
+      TRY_ASSIGN(const std::size_t n, from_->read(out));
+      std::size_t kept = 0;
+      for (std::size_t i = 0; i < n; ++i) {
+        const bool stuffing = line_start_ && out[i] == '.';
+        line_start_ = out[i] == '\n';
+        if (!stuffing) {
+          out[kept++] = out[i];
+        }
+      }
+      if (kept > 0 || n == 0) {
+        return kept;
+      }
+    }
+  }
+
+ private:
+  std::unique_ptr<Source> from_;
+  bool line_start_ = true;
+};
+
+// The lines of an item's envelope, read in small steps.
+class LineReader {
+ public:
+  LineReader(os::FileOps& ops, os::File& file) : ops_(ops), file_(file) {}
+
+  // Without CRLF. Permanent for a line that is too long, not ended by CRLF or missing.
+  Result<std::string> next() {
+    for (;;) {
+      const std::size_t lf = buffer_.find('\n', at_);
+      if (lf != std::string::npos) {
+        if (lf == at_ || buffer_[lf - 1] != '\r') {
+          return Status::permanent("5.6.0", "a line does not end in CRLF");
+        }
+        std::string line = buffer_.substr(at_, lf - 1 - at_);
+        at_ = lf + 1;
+        return line;
+      }
+      if (buffer_.size() - at_ > mail::kMaxCommandLine) {
+        return Status::permanent("5.6.0", "a command line is too long");
+      }
+      TRY(fill());
+    }
+  }
+
+  std::uint64_t offset() const { return dropped_ + at_; }
+
+ private:
+  Status fill() {
+    dropped_ += at_;
+    buffer_.erase(0, at_);
+    at_ = 0;
+    std::array<char, 4096> block;  // NOLINT: filled by read before use
+    TRY_ASSIGN(const std::size_t n, ops_.read(file_, block));
+    if (n == 0) {
+      return Status::permanent("5.6.0", "ends before its DATA command");
+    }
+    buffer_.append(block.data(), n);
+    return Status::ok();
+  }
+
+  os::FileOps& ops_;
+  os::File& file_;
+  std::string buffer_;
+  std::size_t at_ = 0;
+  std::uint64_t dropped_ = 0;
+};
+
+Status parse_envelope(LineReader& lines, std::size_t max_recipients, mail::Envelope& out) {
+  TRY_ASSIGN(const std::string first, lines.next());
+  if (!istarts_with(first, kMail)) {
+    return Status::permanent("5.6.0", "does not begin with MAIL FROM:");
+  }
+  TRY_ASSIGN(out, mail::parse_mail(std::string_view(first).substr(kMail.size())));
+  for (;;) {
+    TRY_ASSIGN(const std::string line, lines.next());
+    if (iequals(line, kData)) {
+      return out.recipients.empty() ? Status::permanent("5.6.0", "has no recipient") : Status::ok();
+    }
+    if (!istarts_with(line, kRcpt)) {
+      return Status::permanent("5.6.0", "has an unknown command before DATA");
+    }
+    if (out.recipients.size() >= max_recipients) {
+      return Status::permanent("5.6.0", "has too many recipients");
+    }
+    TRY_ASSIGN(mail::Recipient recipient,
+               mail::parse_rcpt(std::string_view(line).substr(kRcpt.size())));
+    out.recipients.push_back(std::move(recipient));
+  }
+}
+
+// Everything before the message text.
+Result<std::string> format_commands(const mail::Envelope& envelope) {
+  if (envelope.recipients.empty()) {
+    return Status::temporary("4.3.5", "a message without recipients cannot be queued");
+  }
+  TRY_ASSIGN(std::string out, mail::format_mail(envelope));
+  out += kCrLf;
+  for (const auto& recipient : envelope.recipients) {
+    TRY_ASSIGN(const std::string line, mail::format_rcpt(recipient));
+    out += line;
+    out += kCrLf;
+  }
+  out += kData;
+  out += kCrLf;
+  return out;
+}
+
+}  // namespace
+
+// File and sink in one place on the heap: the sink refers to the file while the writer moves.
+class ItemWriter::Output {
+ public:
+  Output(os::FileOps& ops, os::File opened) : file(std::move(opened)), sink(ops, file) {}
+  os::File file;
+  os::FileSink sink;
+};
+
+ItemWriter::ItemWriter(os::FileOps& ops, Options options)
+    : ops_(ops), options_(std::move(options)) {}
+
+ItemWriter::ItemWriter(ItemWriter&& other) noexcept
+    : ops_(other.ops_),
+      options_(std::move(other.options_)),
+      output_(std::move(other.output_)),
+      filter_(std::move(other.filter_)),
+      file_size_(other.file_size_),
+      exists_(std::exchange(other.exists_, false)),
+      finished_(other.finished_) {}
+
+ItemWriter::~ItemWriter() {
+  if (exists_) {
+    static_cast<void>(os::remove_if_exists(ops_, options_.tmp_path));
+  }
+}
+
+Result<ItemWriter> ItemWriter::create(os::FileOps& ops, const mail::Envelope& envelope,
+                                      Options options) {
+  TRY_ASSIGN(const std::string commands, format_commands(envelope));
+  ItemWriter writer(ops, std::move(options));
+  TRY_ASSIGN(os::File file, ops.open(writer.options_.tmp_path, os::kCreateNew, kFileMode));
+  writer.exists_ = true;
+  writer.output_ = std::make_unique<Output>(ops, std::move(file));
+  writer.filter_ = std::make_unique<TextFilter>(writer.output_->sink, writer.options_.text);
+  TRY(writer.output_->sink.write(commands));
+  return writer;
+}
+
+Status ItemWriter::write(std::string_view data) {
+  return filter_->write(data);
+}
+
+Status ItemWriter::finish() {
+  BSMTP_CHECK(!finished_);
+  finished_ = true;
+  os::FileSink& sink = output_->sink;
+  TRY(filter_->finish());
+  TRY(sink.write(kEndMark));
+  TRY(sink.finish());
+  TRY(ops_.fsync(output_->file));
+  file_size_ = sink.count();
+  return ops_.close(output_->file);
+}
+
+Status ItemWriter::commit(const std::function<Status()>& before_rename) {
+  if (!finished_) {
+    TRY(finish());
+  }
+  if (before_rename) {
+    TRY(before_rename());
+  }
+  TRY(ops_.rename(options_.tmp_path, options_.final_path));
+  exists_ = false;
+  if (options_.final_dir.empty()) {
+    return Status::ok();
+  }
+  const Status synced = ops_.fsync_dir(options_.final_dir);
+  if (!synced.is_ok()) {
+    // The caller will say "not taken": what is not yet claimed must not be sent either.
+    static_cast<void>(os::remove_if_exists(ops_, options_.final_path));
+  }
+  return synced;
+}
+
+Result<ItemReader> ItemReader::open(os::FileOps& ops, const std::string& path,
+                                    const Limits& limits) {
+  TRY_ASSIGN(os::File file, ops.open(path, os::kReadOnly, 0));
+  ItemReader reader(ops, std::move(file));
+  LineReader lines(ops, reader.file_);
+  const auto broken = [&](const Status& why) {
+    return why.is_permanent() ? Status::permanent("5.6.0", str_cat({path, ": ", why.text()})) : why;
+  };
+  const Status parsed = parse_envelope(lines, limits.max_recipients, reader.envelope_);
+  if (!parsed.is_ok()) {
+    return broken(parsed);
+  }
+  reader.text_offset_ = lines.offset();
+  TRY_ASSIGN(const os::FileInfo info, ops.stat(reader.file_));
+  reader.file_size_ = info.size;
+  const std::string_view end = "\r\n.\r\n";
+  std::array<char, 5> tail{};
+  if (info.size < reader.text_offset_ + kEndMark.size()) {
+    return broken(Status::permanent("5.6.0", "has no end mark"));
+  }
+  TRY_ASSIGN(const std::size_t n, ops.read_at(reader.file_, tail, info.size - tail.size()));
+  if (std::string_view(tail.data(), n) != end) {
+    return broken(Status::permanent("5.6.0", "does not end in CRLF.CRLF"));
+  }
+  return reader;
+}
+
+std::unique_ptr<Source> ItemReader::stuffed_text() const {
+  return std::make_unique<os::RangeSource>(*ops_, file_, text_offset_, text_size());
+}
+
+std::unique_ptr<Source> ItemReader::transaction() const {
+  return std::make_unique<os::RangeSource>(*ops_, file_, 0, file_size_);
+}
+
+std::unique_ptr<Source> ItemReader::plain_text() const {
+  return std::make_unique<UnstuffSource>(stuffed_text());
+}
+
+}  // namespace bsmtp::spool

@@ -1,0 +1,186 @@
+#include "common/spool/parcel_dir.h"
+
+#include <cerrno>
+
+#include "common/base/check.h"
+#include "common/base/text.h"
+
+namespace bsmtp::spool {
+namespace {
+
+bool is_gone(const Status& status) {
+  return status.error_number() == ENOENT || status.error_number() == ENOTDIR;
+}
+
+}  // namespace
+
+ParcelDir::ParcelDir(const Spool& spool, std::string peer, Stage stage, std::string id,
+                     os::File dir)
+    : spool_(&spool),
+      peer_(std::move(peer)),
+      stage_(stage),
+      id_(std::move(id)),
+      dir_(std::move(dir)) {}
+
+Result<ParcelDir> ParcelDir::create(const Spool& spool, const PeerLock& lock,
+                                    const std::string& parcel_id) {
+  os::FileOps& ops = spool.ops();
+  const std::string path = spool.paths().parcel(lock.peer(), Stage::kBuilding, parcel_id);
+  TRY(ops.mkdir(path, kDirMode));
+  TRY(ops.chmod(path, kDirMode));
+  TRY(os::ensure_directory(ops, str_cat({path, "/", kItemsDir}), kDirMode));
+  TRY_ASSIGN(os::File dir, ops.open(path, os::kDirectory, 0));
+  TRY_ASSIGN(const bool locked, ops.try_lock(dir));
+  if (!locked) {
+    return Status::temporary("4.3.0", path + ": a new parcel is locked by another process");
+  }
+  // Before items move in: were the directory lost in a crash, they would be lost with it.
+  TRY(ops.fsync_dir(path));
+  TRY(ops.fsync_dir(spool.paths().stage(lock.peer(), Stage::kBuilding)));
+  return ParcelDir(spool, lock.peer(), Stage::kBuilding, parcel_id, std::move(dir));
+}
+
+Result<std::optional<ParcelDir>> ParcelDir::claim(const Spool& spool, const std::string& peer,
+                                                  Stage stage, const std::string& parcel_id) {
+  os::FileOps& ops = spool.ops();
+  const std::optional<ParcelDir> none;
+  const std::string path = spool.paths().parcel(peer, stage, parcel_id);
+  auto dir = ops.open(path, os::kDirectory, 0);
+  if (!dir.is_ok()) {
+    return is_gone(dir.status()) ? Result<std::optional<ParcelDir>>(std::optional<ParcelDir>())
+                                 : dir.status();
+  }
+  TRY_ASSIGN(const bool locked, ops.try_lock(*dir));
+  if (!locked) {
+    return std::optional<ParcelDir>();
+  }
+  // Between open and lock its former owner may have moved it to another stage.
+  TRY_ASSIGN(const os::FileInfo ours, ops.stat(*dir));
+  const auto now = ops.stat(path);
+  if (!now.is_ok() || now->inode != ours.inode) {
+    return std::optional<ParcelDir>();
+  }
+  return std::optional<ParcelDir>(ParcelDir(spool, peer, stage, parcel_id, std::move(dir).value()));
+}
+
+Result<Fields> ParcelDir::peek_state(const Spool& spool, const std::string& peer, Stage stage,
+                                     const std::string& parcel_id) {
+  const std::string path = str_cat({spool.paths().parcel(peer, stage, parcel_id), "/", kStateFile});
+  TRY_ASSIGN(const std::string text, os::read_file(spool.ops(), path, kMaxFieldsFile));
+  return Fields::parse(text, path);
+}
+
+std::string ParcelDir::path() const {
+  return spool_->paths().parcel(peer_, stage_, id_);
+}
+
+std::string ParcelDir::item_path(std::string_view item_id) const {
+  return str_cat({path(), "/", kItemsDir, "/", item_id});
+}
+
+Result<bool> ParcelDir::take_item(std::string_view item_id) {
+  BSMTP_CHECK(stage_ == Stage::kBuilding);
+  const Status moved =
+      spool_->ops().rename(spool_->paths().item(peer_, item_id), item_path(item_id));
+  if (moved.error_number() == ENOENT) {
+    return false;
+  }
+  TRY(moved);
+  return true;
+}
+
+Status ParcelDir::return_item(std::string_view item_id) {
+  BSMTP_CHECK(stage_ == Stage::kBuilding);
+  return spool_->ops().rename(item_path(item_id), spool_->paths().item(peer_, item_id));
+}
+
+Status ParcelDir::set_item_aside(std::string_view item_id) {
+  const std::string held = spool_->paths().stage(peer_, Stage::kHeld);
+  TRY(spool_->ops().rename(item_path(item_id), str_cat({held, "/", item_id, ".item"})));
+  return spool_->ops().fsync_dir(held);
+}
+
+Result<std::vector<std::string>> ParcelDir::items() const {
+  return list_ids(spool_->ops(), str_cat({path(), "/", kItemsDir}));
+}
+
+Result<os::File> ParcelDir::create_entity() {
+  BSMTP_CHECK(stage_ == Stage::kBuilding);
+  TRY(os::remove_if_exists(spool_->ops(), entity_path()));
+  return spool_->ops().open(entity_path(), os::kCreateNew, kFileMode);
+}
+
+Result<os::File> ParcelDir::open_entity() const {
+  return spool_->ops().open(entity_path(), os::kReadOnly, 0);
+}
+
+Result<Fields> ParcelDir::read_state() const {
+  return peek_state(*spool_, peer_, stage_, id_);
+}
+
+Status ParcelDir::write_state(const Fields& state) {
+  return os::write_file_atomically(spool_->ops(), path(), path(), std::string(kStateFile),
+                                   state.format(), kFileMode);
+}
+
+Status ParcelDir::commit(os::File entity, const Fields& state) {
+  BSMTP_CHECK(stage_ == Stage::kBuilding);
+  os::FileOps& ops = spool_->ops();
+  TRY(ops.fsync(entity));
+  TRY(ops.close(entity));
+  // The items' new place first, their old one second: in between a crash may leave an item in
+  // both, never in neither.
+  TRY(ops.fsync_dir(str_cat({path(), "/", kItemsDir})));
+  TRY(ops.fsync_dir(spool_->paths().incoming(peer_)));
+  TRY(write_state(state));  // its directory fsync also covers `entity`
+  return move_to(Stage::kReady);
+}
+
+Status ParcelDir::move_to(Stage stage) {
+  os::FileOps& ops = spool_->ops();
+  const Stage from = stage_;
+  TRY(ops.rename_noreplace(path(), spool_->paths().parcel(peer_, stage, id_)));
+  stage_ = stage;
+  TRY(ops.fsync_dir(spool_->paths().stage(peer_, stage)));
+  return ops.fsync_dir(spool_->paths().stage(peer_, from));
+}
+
+Status ParcelDir::abandon() {
+  BSMTP_CHECK(stage_ == Stage::kBuilding);
+  os::FileOps& ops = spool_->ops();
+  const auto list = items();
+  if (list.is_ok()) {
+    for (const auto& item : *list) {
+      TRY(return_item(item));
+    }
+    TRY(ops.fsync_dir(spool_->paths().incoming(peer_)));
+    TRY(ops.fsync_dir(str_cat({path(), "/", kItemsDir})));
+  } else if (!is_gone(list.status())) {  // died between the two mkdirs
+    return list.status();
+  }
+  return remove();
+}
+
+Status ParcelDir::remove() {
+  os::FileOps& ops = spool_->ops();
+  const std::string gone = str_cat({spool_->paths().tmp(peer_), "/", id_, ".gone"});
+  TRY(os::remove_tree(ops, gone));
+  TRY(ops.rename(path(), gone));
+  return os::remove_tree(ops, gone);
+}
+
+Result<std::size_t> recover_building(const Spool& spool, const std::string& peer) {
+  TRY_ASSIGN(const PeerLock lock, spool.lock_peer(peer));
+  TRY_ASSIGN(const auto ids, spool.list_parcels(peer, Stage::kBuilding));
+  std::size_t undone = 0;
+  for (const auto& id : ids) {
+    TRY_ASSIGN(auto parcel, ParcelDir::claim(spool, peer, Stage::kBuilding, id));
+    if (parcel) {
+      TRY(parcel->abandon());
+      ++undone;
+    }
+  }
+  return undone;
+}
+
+}  // namespace bsmtp::spool
