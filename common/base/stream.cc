@@ -39,7 +39,7 @@ Status BufferedSink::write(std::string_view data) {
 
 Status BufferedSink::flush() {
   if (buffer_.empty()) return Status::ok();
-  const Status status = next_.write(buffer_);
+  Status status = next_.write(buffer_);
   buffer_.clear();
   return status;
 }
