@@ -158,5 +158,8 @@ void diverted(std::string_view queue_id, std::string_view original, std::string_
 void left_to_map(std::string_view queue_id, std::string_view recipient, std::string_view why) {
   emit(Level::kInfo, queue_id, "left-to-map", {{"to", path(recipient)}, {"why", str(why)}});
 }
+void diverted_more(std::string_view queue_id, std::size_t recipients) {
+  emit(Level::kInfo, queue_id, "diverted-more", {{"recipients", num(recipients)}});
+}
 
 }  // namespace bsmtp::log

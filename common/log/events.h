@@ -69,5 +69,7 @@ void notice_sent(std::string_view notice, std::string_view reply);
 // --- bsmtp-milter ------------------------------------------------------------------------------
 void diverted(std::string_view queue_id, std::string_view original, std::string_view to);
 void left_to_map(std::string_view queue_id, std::string_view recipient, std::string_view why);
+// Further recipients of the same message, whose lines are left out.
+void diverted_more(std::string_view queue_id, std::size_t recipients);
 
 }  // namespace bsmtp::log

@@ -1,0 +1,303 @@
+// The per-connection state machine of bsmtp-milter; see session.h.
+#include "milter/session.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <tuple>
+#include <utility>
+
+#include "common/base/text.h"
+#include "common/mail/envelope.h"
+#include "common/rewrite/tunnel_address.h"
+
+namespace bsmtp::milter {
+namespace {
+
+enum Notify : unsigned { kSuccess = 1, kFailure = 2, kDelay = 4, kNever = 8 };
+
+struct NotifyWord {
+  std::string_view word;
+  unsigned bit;
+};
+constexpr std::array<NotifyWord, 4> kNotifyWords{
+    {{"SUCCESS", kSuccess}, {"FAILURE", kFailure}, {"DELAY", kDelay}, {"NEVER", kNever}}};
+
+// Unknown words do not count: the MTA has refused a NOTIFY with such before we see it.
+unsigned notify_bits(std::string_view value) {
+  unsigned bits = 0;
+  for (const std::string_view word : split(value, ',')) {
+    for (const NotifyWord& known : kNotifyWords) {
+      if (iequals(word, known.word)) {
+        bits |= known.bit;
+      }
+    }
+  }
+  return bits;
+}
+
+std::string notify_text(unsigned bits) {
+  std::vector<std::string> words;
+  for (const NotifyWord& known : kNotifyWords) {
+    if ((bits & known.bit) != 0) {
+      words.emplace_back(known.word);
+    }
+  }
+  return join(words, ",");
+}
+
+// What may stand in a parameter list without changing its shape: no blank, no control.
+bool is_one_word(std::string_view value) {
+  return !value.empty() && std::all_of(value.begin(), value.end(), [](char c) {
+    return static_cast<unsigned char>(c) > 0x20 && c != 0x7f;
+  });
+}
+
+// The value of `keyword` in an argument list; the first one counts.
+std::string_view argument(const std::vector<std::string_view>& arguments,
+                          std::string_view keyword) {
+  for (std::size_t i = 1; i < arguments.size(); ++i) {
+    const std::string_view a = arguments[i];
+    if (a.size() > keyword.size() && a[keyword.size()] == '=' && istarts_with(a, keyword)) {
+      return a.substr(keyword.size() + 1);
+    }
+  }
+  return {};
+}
+
+// End of the source route "@a,@b:" (RFC 5321 4.1.2), 0 when there is none. A colon inside an
+// address literal is not the end.
+std::size_t route_length(std::string_view path) {
+  if (path.empty() || path.front() != '@') {
+    return 0;
+  }
+  bool literal = false;
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    const char c = path[i];
+    literal = c == '[' || (literal && c != ']');
+    if (c == '"') {
+      return 0;
+    }
+    if (c == ':' && !literal) {
+      return i + 1;
+    }
+  }
+  return 0;
+}
+
+// Two recipients that differ only in the case of their domain are one mailbox.
+std::string mailbox_key(const Lookup& lookup) {
+  return str_cat({lookup.peer, "\n", lookup.local, "\n", to_lower(lookup.domain)});
+}
+
+Result<std::string> tunnel_address(const Lookup& lookup, bool never) {
+  return rewrite::encode_tunnel(lookup.local, lookup.domain, lookup.peer, never);
+}
+
+// Length and code point of the UTF-8 sequence that begins `s`; length 0 when it is malformed.
+std::pair<std::size_t, std::uint32_t> decode_utf8(std::string_view s) {
+  const auto first = static_cast<unsigned char>(s.front());
+  std::size_t length = 0;
+  std::uint32_t code = 0;
+  if (first >= 0xC2 && first <= 0xDF) {
+    length = 2;
+    code = first & 0x1FU;
+  } else if (first >= 0xE0 && first <= 0xEF) {
+    length = 3;
+    code = first & 0x0FU;
+  } else if (first >= 0xF0 && first <= 0xF4) {
+    length = 4;
+    code = first & 0x07U;
+  }
+  if (length == 0 || length > s.size()) {
+    return {0, 0};
+  }
+  for (std::size_t i = 1; i < length; ++i) {
+    const auto c = static_cast<unsigned char>(s[i]);
+    if ((c & 0xC0U) != 0x80) {
+      return {0, 0};
+    }
+    code = (code << 6U) | (c & 0x3FU);
+  }
+  return {length, code};
+}
+
+// utf-8-addr-xtext of RFC 6533 3: EmbeddedUnicodeChar for what is not printable ASCII, and for
+// the three characters that would be read as an escape. "" when it is not UTF-8.
+std::string utf8_addr_xtext(std::string_view address) {
+  std::string out;
+  while (!address.empty()) {
+    const auto c = static_cast<unsigned char>(address.front());
+    std::size_t length = 1;
+    std::uint32_t code = c;
+    if (c >= 0x80) {
+      std::tie(length, code) = decode_utf8(address);
+      if (length == 0) {
+        return {};
+      }
+    }
+    if (c > 0x20 && c < 0x7f && c != '+' && c != '=' && c != '\\') {
+      out.push_back(address.front());
+    } else {
+      std::array<char, 16> escape{};
+      std::snprintf(escape.data(), escape.size(), "\\x{%02X}", code);
+      out += escape.data();
+    }
+    address.remove_prefix(length);
+  }
+  return out;
+}
+
+}  // namespace
+
+BarePath bare_path(std::string_view path) {
+  BarePath bare;
+  path = trim(path);
+  if (path.size() >= 2 && path.front() == '<' && path.back() == '>') {
+    path = path.substr(1, path.size() - 2);
+    bare.bracketed = true;
+  }
+  path.remove_prefix(route_length(path));
+  bare.stripped = path;
+  bare.address = path;
+  if (!path.empty() && path.back() == '.') {
+    bare.address.remove_suffix(1);
+  }
+  return bare;
+}
+
+std::string original_recipient(std::string_view address) {
+  const bool ascii = std::all_of(address.begin(), address.end(),
+                                 [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  const std::string encoded = ascii ? mail::to_xtext(address) : utf8_addr_xtext(address);
+  std::string value = str_cat({ascii ? "rfc822;" : "utf-8;", encoded});
+  if (encoded.empty() || value.size() > mail::kMaxOrcpt) {
+    return {};
+  }
+  return value;
+}
+
+void Session::connect(Connection connection) {
+  connection_ = std::move(connection);
+  reset();
+}
+
+void Session::mail(std::shared_ptr<const Classifier> classifier, MailFrom mail) {
+  reset();
+  const BarePath bare = bare_path(mail.path);
+  origin_ = classifier->origin(connection_, mail, bare.address);
+  classifier_ = std::move(classifier);
+}
+
+void Session::rcpt(const std::vector<std::string_view>& arguments) {
+  if (classifier_ == nullptr || arguments.empty() || ++recipients_ > kMaxRecipients) {
+    failed_ = true;
+    return;
+  }
+  const BarePath bare = bare_path(arguments.front());
+  if (!origin_.may_divert || bare.address.find('@') == std::string_view::npos) {
+    return;
+  }
+  Lookup lookup = classifier_->look_up(bare.address, origin_.channel);
+  switch (lookup.outcome) {
+    case Lookup::Outcome::kPlain:
+      return;
+    case Lookup::Outcome::kLeft:
+      left_.push_back({std::string(bare.address), std::move(lookup.why)});
+      return;
+    case Lookup::Outcome::kDivert:
+      break;
+  }
+  // Whatever NOTIFY asks, the longer of the two forms must fit: which one is used is known only
+  // after the last recipient.
+  if (const auto longest = tunnel_address(lookup, true); !longest.is_ok()) {
+    left_.push_back({std::string(bare.address), longest.status().text()});
+    return;
+  }
+  remember(std::move(lookup), bare.address, argument(arguments, "NOTIFY"),
+           argument(arguments, "ORCPT"));
+  forget(arguments.front(), bare);
+}
+
+void Session::remember(Lookup lookup, std::string_view original, std::string_view notify,
+                       std::string_view orcpt) {
+  const auto [entry, is_new] = by_address_.try_emplace(mailbox_key(lookup), tunneled_.size());
+  if (is_new) {
+    tunneled_.push_back({std::move(lookup), std::string(original), {}, 0, false});
+  }
+  Tunneled& tunneled = tunneled_[entry->second];
+  const unsigned bits = notify_bits(notify);
+  tunneled.notify |= bits;
+  tunneled.default_notify = tunneled.default_notify || bits == 0;
+  if (tunneled.orcpt.empty() && is_one_word(orcpt)) {
+    tunneled.orcpt = orcpt;
+  }
+}
+
+// Postfix keeps a recipient without its source route but hands it to a milter with it, so the raw
+// text alone would leave the direct copy in place; sendmail wants the raw text. Deleting what is
+// not there succeeds on both.
+void Session::forget(std::string_view path, const BarePath& bare) {
+  deletions_.emplace(path);
+  for (const std::string_view form : {bare.stripped, bare.address}) {
+    deletions_.insert(bare.bracketed ? str_cat({"<", form, ">"}) : std::string(form));
+  }
+}
+
+Result<Edits> Session::end_of_message() {
+  if (failed_ || classifier_ == nullptr) {
+    reset();
+    return Status::temporary("4.3.0", "this message could not be classified; try again");
+  }
+  Edits edits;
+  for (Tunneled& tunneled : tunneled_) {
+    // Never, only if every recipient that leads here said so.
+    unsigned notify = tunneled.notify;
+    const bool never = notify == kNever && !tunneled.default_notify;
+    if (!never) {
+      notify &= ~static_cast<unsigned>(kNever);
+      if (tunneled.default_notify && notify != 0) {
+        notify |= kFailure | kDelay;  // RFC 3461 4.1: what no NOTIFY asks for
+      }
+    }
+    auto address = tunnel_address(tunneled.lookup, never);
+    if (!address.is_ok()) {
+      reset();
+      return Status::temporary("4.3.0", address.status().text());
+    }
+    std::string params;
+    if (notify != 0) {
+      params = str_cat({"NOTIFY=", notify_text(notify)});
+    }
+    const std::string orcpt =
+        tunneled.orcpt.empty() ? original_recipient(tunneled.original) : tunneled.orcpt;
+    if (!orcpt.empty()) {
+      params += str_cat({params.empty() ? "" : " ", "ORCPT=", orcpt});
+    }
+    edits.additions.push_back(
+        {std::move(address).value(), std::move(params), std::move(tunneled.original)});
+  }
+  edits.deletions.assign(deletions_.begin(), deletions_.end());
+  std::sort(edits.deletions.begin(), edits.deletions.end());
+  edits.left = std::move(left_);
+  reset();
+  return edits;
+}
+
+void Session::abort() {
+  reset();
+}
+
+void Session::reset() {
+  classifier_.reset();
+  origin_ = {};
+  failed_ = false;
+  recipients_ = 0;
+  tunneled_.clear();
+  by_address_.clear();
+  deletions_.clear();
+  left_.clear();
+}
+
+}  // namespace bsmtp::milter
