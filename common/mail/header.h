@@ -63,7 +63,7 @@ class HeaderScanner final : public Sink {
 
  private:
   Status take_line(std::string_view line);
-  Status end_field();
+  void end_field();
   Status stop_at_limit(const char* what);
   bool wanted(std::string_view name) const;
 
@@ -96,19 +96,21 @@ class HeaderFilter final : public Sink {
 
  private:
   enum class Mode { kCollect, kPass, kDrop };  // what happens to the field being read
-  Status take_line_part(std::string_view part, bool ends_line);
-  Status begin_line(bool& body);
+  enum class Kind { kField, kContinuation, kFromLine, kBody };
+  Kind classify(std::string_view raw_line) const;
+  Status take_part(std::string_view part, bool ends_line);
+  Status begin_line(std::string_view raw);
+  Status route(std::string_view raw);
   Status decide(bool complete);
-  Status end_field();
 
   Sink& next_;
   bool stuffed_;
   Remove remove_;
-  Mode mode_ = Mode::kCollect;
-  std::string held_;       // raw octets of a field not yet decided
-  std::string line_head_;  // raw octets of a line whose kind is not yet known
+  Mode mode_ = Mode::kPass;
+  std::string held_;  // raw octets of a field not yet decided
+  std::string line_;  // raw octets of a line not yet classified
   bool in_field_ = false;
-  bool line_known_ = false;
+  bool line_known_ = false;  // the rest of this line goes where its beginning went
   bool in_body_ = false;
   bool first_line_ = true;
   std::size_t removed_ = 0;

@@ -88,10 +88,11 @@ class Splitter final : public Sink {
   std::vector<Part> take_parts() { return std::move(parts_); }
 
  private:
-  Status take(std::string_view data);
-  Status body_octets(std::string_view data);
+  std::size_t find_candidate(std::string_view data) const;
+  Status take_candidate(std::string_view& data);
+  Status pass(std::string_view data);
   Status end_part(std::uint64_t delimiter);
-  Status delimiter_line(std::string_view line, std::uint64_t at);
+  Status delimiter_line();
 
   std::string delimiter_;  // "--" + boundary
   MimeLimits limits_;
