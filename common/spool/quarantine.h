@@ -17,6 +17,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/status.h"
+#include "common/os/file_ops.h"
 
 namespace bsmtp::spool {
 
@@ -63,8 +64,8 @@ enum class QuarantineCounter { kShapeless, kShed };
 class Quarantine {
  public:
   // `directory` (inbound/quarantine) and `tmp_directory` (inbound/tmp) must exist and lie on one
-  // file system.
-  static Result<Quarantine> open(std::string directory, std::string tmp_directory,
+  // file system; `ops` must outlive the object.
+  static Result<Quarantine> open(os::FileOps& ops, std::string directory, std::string tmp_directory,
                                  QuarantineLimits limits);
 
   // Takes `raw_file` (complete, on the same file system) by rename and returns the entry's id
@@ -101,11 +102,24 @@ class Quarantine {
   const std::string& directory() const { return directory_; }
 
  private:
-  Quarantine(std::string directory, std::string tmp_directory, QuarantineLimits limits)
-      : directory_(std::move(directory)),
+  Quarantine(os::FileOps& ops, std::string directory, std::string tmp_directory,
+             QuarantineLimits limits)
+      : ops_(&ops),
+        directory_(std::move(directory)),
         tmp_directory_(std::move(tmp_directory)),
         limits_(limits) {}
 
+  std::string entry_path(std::string_view id) const;
+  Result<os::File> lock() const;
+  Result<QuarantineEntry> read_entry(const std::string& id) const;
+  Status add_copy(const std::string& id, const std::string& raw_file, TimePoint now) const;
+  Status add_entry(const std::string& id, const std::string& raw_file,
+                   const QuarantineEntry& entry) const;
+  Status remove(const std::string& id) const;
+  Result<std::uint64_t> enforce_caps(TimePoint now) const;
+  Status bump(std::string_view counter, std::uint64_t by) const;
+
+  os::FileOps* ops_;
   std::string directory_;
   std::string tmp_directory_;
   QuarantineLimits limits_;

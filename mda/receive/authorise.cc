@@ -1,0 +1,103 @@
+#include "mda/receive/authorise.h"
+
+#include "common/base/text.h"
+#include "common/mail/address.h"
+#include "common/rewrite/tunnel_address.h"
+
+namespace bsmtp::mda {
+namespace {
+
+std::string_view domain_of(std::string_view address) {
+  return mail::strip_trailing_dot(mail::split_address(address).domain);
+}
+
+// <user>@<host> and <user>+token@<host> of this gateway or of a peer: parcels inside parcels and
+// forged bounces of our own parcels come only that way.
+bool is_gateway_address(std::string_view address, std::string_view user, std::string_view host) {
+  if (!iequals(domain_of(address), host)) {
+    return false;
+  }
+  // "bsmtp"@host is the same mailbox as bsmtp@host.
+  const std::string_view written = mail::split_address(address).local;
+  const std::string local = mail::dequote_local(written).value_or(std::string(written));
+  return iequals(std::string_view(local).substr(0, local.find('+')), user);
+}
+
+bool is_any_gateway_address(const config::Config& config, std::string_view address) {
+  if (is_gateway_address(address, config.user, config.host)) {
+    return true;
+  }
+  for (const config::Peer& peer : config.peers) {
+    if (is_gateway_address(address, peer.user, peer.host)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+std::string shown(std::string_view address) {
+  return str_cat({"<", printable(address, 320), ">"});
+}
+
+// The refusal of one recipient; an empty code when it may be delivered.
+spool::AcceptedRefusal check_recipient(const config::Config& config, const config::Peer& peer,
+                                       std::string_view address, const RouteLookup& route) {
+  const std::string_view domain = domain_of(address);
+  if (domain.empty()) {
+    return {0, "5.1.3", str_cat({shown(address), " has no domain"})};
+  }
+  if (rewrite::is_pseudo_domain(domain)) {
+    return {0, "5.1.2", str_cat({shown(address), " is a private address of a tunnel"})};
+  }
+  if (is_any_gateway_address(config, address)) {
+    return {0, "5.7.1",
+            str_cat({shown(address), " is a tunnel gateway: it takes no mail out of a tunnel"})};
+  }
+  if (!mail::domain_matches_any(domain, peer.recipient_domains)) {
+    return {0, "5.7.1",
+            str_cat({"mail for ", shown(address), " may not come through the tunnel from ",
+                     peer.host})};
+  }
+  if (route && iequals(route(domain), peer.name)) {
+    return {0, "5.4.6",
+            str_cat({"mail for ", shown(address), " came from ", peer.host,
+                     " and would go back there: routing loop"})};
+  }
+  return {};
+}
+
+}  // namespace
+
+std::vector<spool::AcceptedRefusal> authorise(const config::Config& config,
+                                              const config::Peer& peer,
+                                              const mail::Envelope& envelope,
+                                              std::uint64_t received, const RouteLookup& route) {
+  if (received >= config.max_received) {
+    return {{0, "5.4.6",
+             str_cat({"too many hops: ", std::to_string(received), " Received fields, limit ",
+                      std::to_string(config.max_received)})}};
+  }
+  if (!envelope.sender.empty()) {
+    const std::string_view domain = domain_of(envelope.sender);
+    const bool allowed =
+        peer.sender_domains.empty()
+            ? !domain.empty() && !mail::domain_matches_any(domain, config.own_domains)
+            : mail::domain_matches_any(domain, peer.sender_domains);
+    if (!allowed) {
+      return {{0, "5.7.1",
+               str_cat({"sender ", shown(envelope.sender), " may not come through the tunnel from ",
+                        peer.host})}};
+    }
+  }
+  std::vector<spool::AcceptedRefusal> refused;
+  for (std::size_t i = 0; i < envelope.recipients.size(); ++i) {
+    auto refusal = check_recipient(config, peer, envelope.recipients[i].address, route);
+    if (!refusal.code.empty()) {
+      refusal.recipient = i + 1;
+      refused.push_back(std::move(refusal));
+    }
+  }
+  return refused;
+}
+
+}  // namespace bsmtp::mda

@@ -1,0 +1,295 @@
+#include "mda/receive/receiver.h"
+
+#include <algorithm>
+
+#include "common/base/id.h"
+#include "common/base/text.h"
+#include "common/digest/sha256.h"
+#include "common/log/events.h"
+#include "common/mail/address.h"
+#include "common/mail/line.h"
+#include "common/os/deadline.h"
+#include "common/os/fd_stream.h"
+#include "common/parcel/opener.h"
+#include "common/rewrite/export_map.h"
+#include "mda/receive/acceptance.h"
+#include "mda/receive/policy.h"
+#include "mda/receive/returns.h"
+
+namespace bsmtp::mda {
+namespace {
+
+// Passes at most `limit` octets on; more is permanent 5.3.4.
+class LimitSink final : public Sink {
+ public:
+  LimitSink(Sink& next, std::uint64_t limit) : next_(next), left_(limit), limit_(limit) {}
+  Status write(std::string_view data) override {
+    if (data.size() > left_) {
+      return Status::permanent(
+          "5.3.4", str_cat({"parcel is larger than max-parcel-bytes = ", std::to_string(limit_)}));
+    }
+    left_ -= data.size();
+    return next_.write(data);
+  }
+
+ private:
+  Sink& next_;
+  std::uint64_t left_;
+  std::uint64_t limit_;
+};
+
+enum class AddressKind { kParcel, kReturn, kOther };
+
+// Only the local part counts: the MTA routes by full address, on sendmail through a helper
+// domain (bsmtp@bsin.host), so the domain here is its business.
+AddressKind kind_of(const config::Config& config, std::string_view recipient) {
+  const std::string_view written = mail::split_address(recipient).local;
+  const std::string local = mail::dequote_local(written).value_or(std::string(written));
+  if (iequals(local, config.user)) {
+    return AddressKind::kParcel;
+  }
+  return istarts_with(local, config.user + "+") ? AddressKind::kReturn : AddressKind::kOther;
+}
+
+// What a killed process left in inbound/tmp. Trouble here must not cost the parcel at hand.
+void sweep_tmp(os::FileOps& ops, const std::string& directory, TimePoint now,
+               std::chrono::seconds age) {
+  const auto names = ops.list(directory);
+  if (!names.is_ok()) {
+    return;
+  }
+  for (const std::string& name : *names) {
+    const std::string path = str_cat({directory, "/", name});
+    const auto info = ops.stat(path);
+    if (info.is_ok() && info->modified + age < now) {
+      (void)os::remove_tree(ops, path);
+    }
+  }
+}
+
+}  // namespace
+
+const char* to_string(ReceiveOutcome outcome) {
+  switch (outcome) {
+    case ReceiveOutcome::kAccepted:
+      return "accepted";
+    case ReceiveOutcome::kDuplicate:
+      return "duplicate";
+    case ReceiveOutcome::kQuarantined:
+      return "quarantined";
+    case ReceiveOutcome::kShed:
+      return "shed";
+    case ReceiveOutcome::kDropped:
+      return "dropped";
+    case ReceiveOutcome::kReturn:
+      return "return";
+  }
+  return "?";
+}
+
+// The mail as received, in inbound/tmp; removed unless someone moved it away.
+struct Receiver::Raw {
+  Raw(os::FileOps& file_ops, std::string file) : ops(&file_ops), path(std::move(file)) {}
+  Raw(Raw&& other) noexcept
+      : ops(other.ops),
+        path(std::exchange(other.path, "")),
+        sha256(std::move(other.sha256)),
+        size(other.size) {}
+  Raw& operator=(Raw&&) = delete;
+  Raw(const Raw&) = delete;
+  Raw& operator=(const Raw&) = delete;
+  ~Raw() {
+    if (!path.empty()) {
+      (void)os::remove_if_exists(*ops, path);
+      os::Deadline::cleanup("");
+    }
+  }
+
+  os::FileOps* ops;
+  std::string path;
+  std::string sha256;
+  std::uint64_t size = 0;
+};
+
+Receiver::Receiver(std::shared_ptr<const config::Config> config, os::FileOps& ops,
+                   const Clock& clock, std::function<Status()> before_commit)
+    : config_(std::move(config)),
+      ops_(ops),
+      clock_(clock),
+      before_commit_(std::move(before_commit)) {}
+
+Result<Receiver::Raw> Receiver::store_raw(const spool::Spool& spool, Source& input) {
+  TRY_ASSIGN(const std::string id, make_id(clock_.now()));
+  const std::string path = str_cat({spool.paths().inbound_tmp(), "/", id, ".raw"});
+  TRY_ASSIGN(os::File file, ops_.open(path, os::kCreateNew, spool::kFileMode));
+  Raw raw(ops_, path);
+  os::Deadline::cleanup(path);
+  os::FileSink sink(ops_, file);
+  digest::Sha256Sink digest(&sink);
+  LimitSink limit(digest, config_->max_parcel_bytes);
+  mail::CrlfNormaliser crlf(limit);
+  TRY(copy(input, crlf).status());
+  TRY(crlf.finish());
+  TRY(sink.finish());
+  TRY(ops_.close(file));
+  raw.sha256 = digest.hex();
+  raw.size = sink.count();
+  return raw;
+}
+
+Result<ReceiveReport> Receiver::open_parcel(const spool::Spool& spool,
+                                            const ReceiveRequest& request,
+                                            const std::string& file) {
+  TRY_ASSIGN(crypto::Verifier verifier, open_verifier(*config_));
+  TRY_ASSIGN(const os::File raw, ops_.open(file, os::kReadOnly, 0));
+  TRY_ASSIGN(Acceptance acceptance, Acceptance::begin(spool, clock_.now()));
+  parcel::OpenRequest open = open_request(ops_, *config_, verifier, clock_);
+  open.file = &raw;
+  open.transport_peer = request.peer;
+  TRY_ASSIGN(const parcel::OpenResult result, parcel::open(open, acceptance.writer()));
+
+  ReceiveReport report;
+  if (const auto* rejected = std::get_if<parcel::Rejected>(&result)) {
+    report.outcome = rejected->reason == parcel::Reject::kNotAParcel ? ReceiveOutcome::kDropped
+                                                                     : ReceiveOutcome::kQuarantined;
+    report.peer = rejected->peer;
+    report.code = reject_code(rejected->reason);
+    report.reason = str_cat({parcel::reject_name(rejected->reason), ": ", rejected->why});
+    return report;
+  }
+  const auto& opened = std::get<parcel::Opened>(result);
+  const config::Peer* peer = config_->find_peer(opened.peer);
+  if (peer == nullptr) {
+    return Status::temporary("4.3.5", "peer " + opened.peer + " vanished from the configuration");
+  }
+  Acceptance::Commit commit;
+  commit.config = config_.get();
+  commit.peer = peer;
+  commit.opened = &opened;
+  commit.queue_id = request.queue_id;
+  commit.now = clock_.now();
+  // Without an exported map this host diverts nothing by map, so nothing can go back by it;
+  // `bsmtpctl config check` says so when the map is missing.
+  const auto map = rewrite::ExportedMap::open(config_->export_map);
+  if (map.is_ok()) {
+    commit.route = [&map](std::string_view domain) { return map->find(domain).value_or(""); };
+  }
+  commit.before_rename = before_commit_;
+  TRY_ASSIGN(const CommitOutcome outcome, acceptance.commit(commit));
+  report.id = opened.id;
+  report.peer = peer->name;
+  report.messages = opened.messages;
+  report.refused = acceptance.refused();
+  switch (outcome) {
+    case CommitOutcome::kAccepted:
+      log::parcel_accepted(opened.id, peer->name, request.queue_id, request.client,
+                           opened.fingerprint, opened.messages, opened.plain_bytes);
+      report.outcome = ReceiveOutcome::kAccepted;
+      break;
+    case CommitOutcome::kDuplicate:
+      log::parcel_duplicate(opened.id, peer->name, request.queue_id);
+      report.outcome = ReceiveOutcome::kDuplicate;
+      break;
+    case CommitOutcome::kConflict:
+      log::alarm(opened.id, "peer " + peer->name +
+                                " sent two different parcels under one id; the second is in "
+                                "quarantine: ask its admin whether its spool was restored or its "
+                                "key is in other hands");
+      report.outcome = ReceiveOutcome::kQuarantined;
+      report.code = "5.7.1";
+      report.reason = "id-conflict: another parcel of this peer with the id " + opened.id +
+                      " and other content waits already";
+      break;
+  }
+  return report;
+}
+
+Result<ReceiveReport> Receiver::set_aside(const spool::Spool& spool, const ReceiveRequest& request,
+                                          const Raw& raw, ReceiveReport report) {
+  TRY_ASSIGN(const spool::Quarantine quarantine, open_quarantine(ops_, *config_));
+  if (report.outcome == ReceiveOutcome::kDropped) {
+    (void)quarantine.count(spool::QuarantineCounter::kShapeless);
+    log::parcel_dropped(request.queue_id, request.client, report.reason);
+    return report;
+  }
+  const Status room =
+      spool.require_free_now(static_cast<unsigned>(config_->free_percent_quarantine));
+  if (!room.is_ok()) {
+    (void)quarantine.count(spool::QuarantineCounter::kShed);
+    report.outcome = ReceiveOutcome::kShed;
+    log::parcel_dropped(request.queue_id, request.client,
+                        str_cat({report.reason, "; not kept: ", room.text()}));
+    return report;
+  }
+  if (before_commit_) {
+    TRY(before_commit_());
+  }
+  spool::QuarantineEntry entry;
+  entry.code = report.code;
+  entry.reason = report.reason;
+  entry.sender = request.sender;
+  entry.recipient = request.recipient;
+  entry.client = request.client;
+  entry.queue_id = request.queue_id;
+  entry.peer = report.peer;
+  entry.sha256 = raw.sha256;
+  TRY_ASSIGN(report.id, quarantine.put(raw.path, entry, clock_.now()));
+  log::parcel_quarantined(report.id, request.queue_id, request.client, report.reason);
+  return report;
+}
+
+Result<ReceiveReport> Receiver::receive(const ReceiveRequest& request, Source& input) {
+  TRY_ASSIGN(const spool::Spool spool, spool::Spool::open(ops_, config_->spool_directory));
+  TRY(spool.require_free(static_cast<unsigned>(config_->free_percent_dispatch)));
+  ReceiveRequest named = request;
+  if (!request.peer.empty()) {
+    const config::Peer* peer = config_->peer_for_argument(request.peer);
+    if (peer == nullptr) {
+      return Status::temporary("4.3.5", str_cat({"--peer ", printable(request.peer, 60),
+                                                 " names no peer of the configuration; mend the "
+                                                 "MTA's transport"}));
+    }
+    named.peer = peer->name;
+  }
+  const AddressKind kind = kind_of(*config_, request.recipient);
+  if (kind == AddressKind::kOther) {
+    return Status::temporary("4.3.5",
+                             str_cat({"recipient <", printable(request.recipient, 320),
+                                      "> is not the parcel address ", config_->parcel_address(),
+                                      " nor a return address; mend the MTA's transport map"}));
+  }
+  ReceiveReport report;
+  if (kind == AddressKind::kReturn) {
+    TRY_ASSIGN(report.id, store_return(spool, request.sender, request.recipient, input,
+                                       clock_.now(), before_commit_));
+    report.outcome = ReceiveOutcome::kReturn;
+    log::return_stored(report.id, request.queue_id, request.recipient);
+    return report;
+  }
+  TRY_ASSIGN(const Raw raw, store_raw(spool, input));
+  TRY_ASSIGN(report, open_parcel(spool, named, raw.path));
+  if (report.outcome == ReceiveOutcome::kDropped ||
+      report.outcome == ReceiveOutcome::kQuarantined) {
+    TRY_ASSIGN(report, set_aside(spool, named, raw, report));
+  }
+  sweep_tmp(ops_, spool.paths().inbound_tmp(), clock_.now(), config_->tmp_age);
+  return report;
+}
+
+Result<ReceiveReport> Receiver::receive_again(const spool::QuarantineEntry& entry,
+                                              const std::string& file) {
+  TRY_ASSIGN(const spool::Spool spool, spool::Spool::open(ops_, config_->spool_directory));
+  TRY(spool.require_free(static_cast<unsigned>(config_->free_percent_dispatch)));
+  ReceiveRequest request;
+  request.recipient = entry.recipient;
+  request.sender = entry.sender;
+  request.client = entry.client;
+  request.queue_id = entry.queue_id;
+  TRY_ASSIGN(ReceiveReport report, open_parcel(spool, request, file));
+  if (report.id.empty()) {
+    report.id = entry.id;
+  }
+  return report;
+}
+
+}  // namespace bsmtp::mda
