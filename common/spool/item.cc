@@ -5,6 +5,7 @@
 
 #include "common/base/check.h"
 #include "common/base/text.h"
+#include "common/mail/line.h"
 #include "common/os/fd_stream.h"
 #include "common/spool/spool.h"
 
@@ -44,61 +45,24 @@ class UnstuffSource final : public Source {
   bool line_start_ = true;
 };
 
-// The lines of an item's envelope, read in small steps.
-class LineReader {
- public:
-  LineReader(os::FileOps& ops, os::File& file) : ops_(ops), file_(file) {}
-
-  // Without CRLF. Permanent for a line that is too long, not ended by CRLF or missing.
-  Result<std::string> next() {
-    for (;;) {
-      const std::size_t lf = buffer_.find('\n', at_);
-      if (lf != std::string::npos) {
-        if (lf == at_ || buffer_[lf - 1] != '\r') {
-          return Status::permanent("5.6.0", "a line does not end in CRLF");
-        }
-        std::string line = buffer_.substr(at_, lf - 1 - at_);
-        at_ = lf + 1;
-        return line;
-      }
-      if (buffer_.size() - at_ > mail::kMaxCommandLine) {
-        return Status::permanent("5.6.0", "a command line is too long");
-      }
-      TRY(fill());
-    }
+// The next command line. Permanent when there is none, or it is too long or not ended by CRLF.
+Result<std::string_view> next_command(mail::LineReader& lines) {
+  std::string_view line;
+  TRY_ASSIGN(const bool more, lines.next(line));
+  if (!more || !lines.terminated()) {
+    return Status::permanent("5.6.0", "ends before its DATA command");
   }
+  return line;
+}
 
-  std::uint64_t offset() const { return dropped_ + at_; }
-
- private:
-  Status fill() {
-    dropped_ += at_;
-    buffer_.erase(0, at_);
-    at_ = 0;
-    std::array<char, 4096> block;  // NOLINT: filled by read before use
-    TRY_ASSIGN(const std::size_t n, ops_.read(file_, block));
-    if (n == 0) {
-      return Status::permanent("5.6.0", "ends before its DATA command");
-    }
-    buffer_.append(block.data(), n);
-    return Status::ok();
-  }
-
-  os::FileOps& ops_;
-  os::File& file_;
-  std::string buffer_;
-  std::size_t at_ = 0;
-  std::uint64_t dropped_ = 0;
-};
-
-Status parse_envelope(LineReader& lines, std::size_t max_recipients, mail::Envelope& out) {
-  TRY_ASSIGN(const std::string first, lines.next());
+Status parse_envelope(mail::LineReader& lines, std::size_t max_recipients, mail::Envelope& out) {
+  TRY_ASSIGN(const std::string_view first, next_command(lines));
   if (!istarts_with(first, kMail)) {
     return Status::permanent("5.6.0", "does not begin with MAIL FROM:");
   }
-  TRY_ASSIGN(out, mail::parse_mail(std::string_view(first).substr(kMail.size())));
+  TRY_ASSIGN(out, mail::parse_mail(first.substr(kMail.size())));
   for (;;) {
-    TRY_ASSIGN(const std::string line, lines.next());
+    TRY_ASSIGN(const std::string_view line, next_command(lines));
     if (iequals(line, kData)) {
       return out.recipients.empty() ? Status::permanent("5.6.0", "has no recipient") : Status::ok();
     }
@@ -108,8 +72,7 @@ Status parse_envelope(LineReader& lines, std::size_t max_recipients, mail::Envel
     if (out.recipients.size() >= max_recipients) {
       return Status::permanent("5.6.0", "has too many recipients");
     }
-    TRY_ASSIGN(mail::Recipient recipient,
-               mail::parse_rcpt(std::string_view(line).substr(kRcpt.size())));
+    TRY_ASSIGN(mail::Recipient recipient, mail::parse_rcpt(line.substr(kRcpt.size())));
     out.recipients.push_back(std::move(recipient));
   }
 }
@@ -180,7 +143,6 @@ Status ItemWriter::finish() {
   finished_ = true;
   os::FileSink& sink = output_->sink;
   TRY(filter_->finish());
-  TRY(sink.write(kEndMark));
   TRY(sink.finish());
   TRY(ops_.fsync(output_->file));
   file_size_ = sink.count();
@@ -211,7 +173,8 @@ Result<ItemReader> ItemReader::open(os::FileOps& ops, const std::string& path,
                                     const Limits& limits) {
   TRY_ASSIGN(os::File file, ops.open(path, os::kReadOnly, 0));
   ItemReader reader(ops, std::move(file));
-  LineReader lines(ops, reader.file_);
+  os::FileSource source(ops, reader.file_);
+  mail::LineReader lines(source, mail::kMaxCommandLine, true);
   const auto broken = [&](const Status& why) {
     return why.is_permanent() ? Status::permanent("5.6.0", str_cat({path, ": ", why.text()})) : why;
   };
