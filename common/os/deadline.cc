@@ -49,7 +49,7 @@ extern "C" void on_deadline(int /*signal*/) {
 }  // namespace
 
 void Deadline::arm(std::chrono::seconds limit, const std::string& what) {
-  const AlarmBlocked blocked;
+  disarm();
   const std::string line = str_cat({"4.3.2 ", what, ": not done within ",
                                     std::to_string(limit.count()), " s; the MTA tries again\n"});
   g_line_size = std::min(line.size(), g_line.size());
@@ -58,9 +58,14 @@ void Deadline::arm(std::chrono::seconds limit, const std::string& what) {
   action.sa_handler = on_deadline;
   sigemptyset(&action.sa_mask);
   ::sigaction(SIGALRM, &action, nullptr);
+  // A blocked signal is inherited from whoever started us and would make the deadline void.
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGALRM);
   itimerval timer{};
   timer.it_value.tv_sec = limit.count();
   ::setitimer(ITIMER_REAL, &timer, nullptr);
+  ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 
 void Deadline::disarm() {

@@ -59,7 +59,7 @@ Status TextFilter::check_hops() {
   const std::string mark = to_lower(str_cat({" by ", options_.own_host, " (with bsmtp "}));
   std::uint64_t own = 0;
   for (const auto& field : header_.fields()) {
-    own += to_lower(with_single_blanks(field.value)).find(mark) != std::string::npos ? 1 : 0;
+    own += to_lower(with_single_blanks(field.value)).find(mark) != std::string::npos ? 1U : 0U;
   }
   if (own >= options_.max_own_received) {
     return loop("came through this gateway's tunnel " + std::to_string(own) + " times");

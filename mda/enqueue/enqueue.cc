@@ -1,0 +1,68 @@
+#include "mda/enqueue/enqueue.h"
+
+#include "common/base/id.h"
+#include "common/base/text.h"
+#include "common/log/events.h"
+#include "common/os/deadline.h"
+#include "common/spool/heartbeat.h"
+#include "common/spool/item.h"
+#include "common/spool/spool.h"
+
+namespace bsmtp::mda {
+namespace {
+
+spool::ItemWriter::Options writer_options(const config::Config& config, const spool::Paths& paths,
+                                          const std::string& peer, const std::string& id) {
+  spool::ItemWriter::Options options;
+  options.tmp_path = str_cat({paths.tmp(peer), "/", id});
+  options.final_path = paths.item(peer, id);
+  options.final_dir = paths.incoming(peer);
+  options.text.max_received = config.max_received;
+  options.text.max_own_received = config.max_own_received;
+  options.text.own_host = config.host;
+  return options;
+}
+
+Status require_ready(const config::Config& config, const spool::Spool& spool,
+                     const std::string& peer, TimePoint now) {
+  TRY(spool.require_free(static_cast<unsigned>(config.free_percent_enqueue)));
+  const auto stalled = config.accept_while_stalled;
+  return spool::require_alive(spool, peer, now, stalled, stalled + config.find_peer(peer)->max_age);
+}
+
+Status store(const config::Config& config, const EnqueueRequest& request, Source& message,
+             const EnqueueHooks& hooks) {
+  TRY_ASSIGN(const ResolvedEnvelope resolved, resolve_envelope(config, request));
+  os::FileOps& ops = hooks.ops != nullptr ? *hooks.ops : os::real_file_ops();
+  const TimePoint now = (hooks.clock != nullptr ? *hooks.clock : system_clock()).now();
+  TRY_ASSIGN(const spool::Spool spool, spool::Spool::open(ops, config.spool_directory));
+  TRY(require_ready(config, spool, resolved.peer, now));
+
+  TRY_ASSIGN(const std::string id, make_id(now));
+  const auto options = writer_options(config, spool.paths(), resolved.peer, id);
+  os::Deadline::cleanup(options.tmp_path);
+  TRY_ASSIGN(auto writer, spool::ItemWriter::create(ops, resolved.envelope, options));
+  TRY_ASSIGN(const std::uint64_t octets, copy(message, writer));
+  if (octets == 0) {
+    return Status::temporary("4.3.0", "standard input is empty: no message came");
+  }
+  TRY(writer.commit(hooks.before_rename));
+  os::Deadline::cleanup("");
+  log::enqueued(id, request.queue_id, resolved.peer, resolved.envelope.sender,
+                resolved.envelope.recipients.front().address, resolved.envelope.recipients.size(),
+                writer.text().facts().octets);
+  return Status::ok();
+}
+
+}  // namespace
+
+Status enqueue(const config::Config& config, const EnqueueRequest& request, Source& message,
+               const EnqueueHooks& hooks) {
+  const Status status = store(config, request, message, hooks);
+  if (!status.is_ok()) {
+    log::enqueue_failed(request.queue_id, request.peer, status);
+  }
+  return status;
+}
+
+}  // namespace bsmtp::mda

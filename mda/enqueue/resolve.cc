@@ -1,0 +1,186 @@
+// resolve_envelope(): from the MTA's arguments to peer and real envelope; see enqueue.h.
+#include <optional>
+
+#include "common/base/text.h"
+#include "common/mail/address.h"
+#include "common/rewrite/export_map.h"
+#include "common/rewrite/tunnel_address.h"
+#include "mda/enqueue/enqueue.h"
+
+namespace bsmtp::mda {
+namespace {
+
+// What Postfix pipe(8) says for the null sender where master.cf lacks "null_sender=". A real
+// sender of that name comes with a domain.
+constexpr std::string_view kPostfixNull = "MAILER-DAEMON";
+
+Status routing(std::string text) {
+  return Status::temporary("4.3.5", std::move(text));
+}
+
+std::string_view without_brackets(std::string_view path) {
+  return path.size() >= 2 && path.front() == '<' && path.back() == '>'
+             ? path.substr(1, path.size() - 2)
+             : path;
+}
+
+// Postfix pipe(8) without flags=q hands over a dequoted local part: `a b@domain`.
+Result<mail::Mailbox> parse_argument(std::string_view address) {
+  auto parsed = mail::parse_mailbox(address);
+  if (parsed.is_ok()) {
+    return parsed;
+  }
+  const std::size_t at = address.rfind('@');
+  if (at == std::string_view::npos) {
+    return parsed;
+  }
+  const auto quoted =
+      mail::parse_mailbox(str_cat({mail::quote_local(address.substr(0, at)), address.substr(at)}));
+  return quoted.is_ok() ? quoted : parsed;
+}
+
+Result<std::string> resolve_sender(std::string_view sender, const std::string& host) {
+  sender = without_brackets(sender);
+  if (sender.empty() || sender == kPostfixNull) {
+    return std::string();
+  }
+  TRY_ASSIGN(mail::Mailbox mailbox, parse_argument(sender));
+  if (mailbox.domain.empty()) {
+    mailbox.domain = host;  // else the peer would take it for one of its own users
+  }
+  return mail::format_mailbox(mailbox);
+}
+
+class Resolver {
+ public:
+  explicit Resolver(const config::Config& config) : config_(config) {}
+
+  Status use_peer_argument(const std::string& text) {
+    const config::Peer* peer = config_.peer_for_argument(text);
+    if (peer == nullptr) {
+      return routing(str_cat({"--peer '", printable(text, 80),
+                              "' is no configured peer; correct the MTA's transport or add it"}));
+    }
+    peer_ = peer->name;
+    return Status::ok();
+  }
+
+  Result<mail::Recipient> recipient(std::string_view argument) {
+    argument = without_brackets(argument);
+    const std::size_t at = argument.rfind('@');
+    mail::Recipient out;
+    if (at != std::string_view::npos && rewrite::is_pseudo_domain(argument.substr(at + 1))) {
+      TRY_ASSIGN(const rewrite::TunnelAddress tunnel, rewrite::decode_tunnel(argument));
+      TRY(agree(tunnel.peer, argument));
+      out.address = tunnel.address();
+      out.notify = tunnel.never ? "NEVER" : "";
+      return out;
+    }
+    TRY_ASSIGN(const mail::Mailbox mailbox, parse_argument(argument));
+    if (mailbox.domain.empty()) {
+      return routing(str_cat({"recipient <", printable(argument, 200), "> has no domain"}));
+    }
+    if (peer_.empty() || !from_argument_) {
+      TRY_ASSIGN(const std::string peer, look_up(mailbox.domain));
+      TRY(agree(peer, argument));
+    }
+    out.address = mail::format_mailbox(mailbox);
+    return out;
+  }
+
+  void fix_peer() { from_argument_ = !peer_.empty(); }
+  const std::string& peer() const { return peer_; }
+
+ private:
+  Status agree(const std::string& peer, std::string_view recipient) {
+    if (peer_.empty()) {
+      peer_ = peer;
+    }
+    if (peer_ == peer) {
+      return Status::ok();
+    }
+    return routing(str_cat({"recipient <", printable(recipient, 200), "> belongs to peer ", peer,
+                            ", this call is for peer ", peer_,
+                            "; let the MTA call once per pseudo-domain (sendmail: no F=l)"}));
+  }
+
+  Result<std::string> look_up(const std::string& domain) {
+    if (!map_) {
+      auto opened = rewrite::ExportedMap::open(config_.export_map);
+      if (!opened.is_ok()) {
+        return opened.status();
+      }
+      map_ = std::move(opened).value();
+    }
+    const auto peer = map_->find(domain);
+    if (!peer) {
+      return routing(
+          str_cat({"no peer for domain ", printable(domain, 200), " in ", config_.export_map,
+                   "; give --peer or run `bsmtpctl rules export` again"}));
+    }
+    return *peer;
+  }
+
+  const config::Config& config_;
+  std::string peer_;
+  bool from_argument_ = false;
+  std::optional<rewrite::ExportedMap> map_;
+};
+
+Status require_open(const config::Config& config, const std::string& name) {
+  const config::Peer* peer = config.find_peer(name);
+  if (peer == nullptr) {
+    return routing("peer " + printable(name, 80) + " is not configured; add it or undo its rules");
+  }
+  // `stopping` still takes what the MTA had diverted before.
+  if (peer->state == config::PeerState::kOn || peer->state == config::PeerState::kStopping) {
+    return Status::ok();
+  }
+  return Status::temporary("4.3.2", "peer " + peer->name +
+                                        " is switched off; `bsmtpctl peer state " + peer->name +
+                                        " on` takes mail for it again");
+}
+
+Status set_dsn(const EnqueueRequest& request, mail::Envelope& envelope) {
+  if (!request.ret.empty()) {
+    envelope.ret = to_upper(request.ret);
+    if (envelope.ret != "FULL" && envelope.ret != "HDRS") {
+      return routing("--ret is FULL or HDRS, not '" + printable(request.ret, 40) + "'");
+    }
+  }
+  // MTAs hand on the xtext they received; anything else is encoded, or left out when too long.
+  const bool ready = mail::is_xtext(request.envid);
+  const std::string envid = ready ? request.envid : mail::to_xtext(request.envid);
+  if (envid.size() <= mail::kMaxEnvid) {
+    envelope.envid = envid;
+  }
+  return Status::ok();
+}
+
+}  // namespace
+
+Result<ResolvedEnvelope> resolve_envelope(const config::Config& config,
+                                          const EnqueueRequest& request) {
+  Resolver resolver(config);
+  if (!request.peer.empty()) {
+    TRY(resolver.use_peer_argument(request.peer));
+    resolver.fix_peer();
+  }
+  ResolvedEnvelope out;
+  TRY_ASSIGN(out.envelope.sender, resolve_sender(request.sender, config.host));
+  bool ascii = mail::is_ascii(out.envelope.sender);
+  for (const auto& argument : request.recipients) {
+    TRY_ASSIGN(mail::Recipient recipient, resolver.recipient(argument));
+    ascii = ascii && mail::is_ascii(recipient.address);
+    out.envelope.recipients.push_back(std::move(recipient));
+  }
+  out.peer = resolver.peer();
+  TRY(require_open(config, out.peer));
+  TRY(set_dsn(request, out.envelope));
+  // Written before the text is seen, and 8BITMIME is true of 7-bit text as well.
+  out.envelope.body = "8BITMIME";
+  out.envelope.smtputf8 = !ascii;
+  return out;
+}
+
+}  // namespace bsmtp::mda
