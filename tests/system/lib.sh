@@ -88,3 +88,64 @@ check_not() { local what=$1; shift; if "$@" >"$RIG_RUN/check.out" 2>&1; then fai
 check_equal() { if [ "$2" = "$3" ]; then pass "$1 ($2)"; else fail "$1: expected '$2', got '$3'"; fi; }
 # check_soon SECONDS 'what' command...: true within that time
 check_soon() { local limit=$1 what=$2; shift 2; if wait_for "$limit" "$what" "$@"; then pass "$what"; else fail "$what (not within ${limit}s)"; fi; }
+
+# --- mail --------------------------------------------------------------------------------------
+# pc_send GATEWAY send-options...: a user's machine behind that gateway hands a message to it.
+pc_send() { local g=$1; shift; on wan /rig/mail.py send --server "${IP[$g]}" --source "${PC[$g]}" "$@"; }
+# stranger_send GATEWAY ...: somebody on the Internet does.
+stranger_send() { local g=$1; shift; on wan /rig/mail.py send --server "${IP[$g]}" --source "${IP[wan]}" "$@"; }
+# local_send HOST SENDER RECIPIENT ID: through /usr/sbin/sendmail on the gateway itself.
+local_send() { printf 'X-Rig-Id: %s\nFrom: %s\nTo: %s\nSubject: %s\n\nhello\n' "$4" "$2" "$3" "$4" | on "$1" sendmail -i -f "$2" -- "$3"; }
+# bulk GATEWAY PREFIX COUNT FROM TO...: real mail from the user's machine; manifest in /rig-shared/PREFIX.json
+bulk() {
+  local g=$1 prefix=$2 count=$3 from=$4 to=() t; shift 4
+  for t in "$@"; do to+=(--to "$t"); done
+  on wan /rig/mail.py bulk --server "${IP[$g]}" --source "${PC[$g]}" --corpus /rig-shared/corpus --count "$count" \
+    --prefix "$prefix" --manifest "/rig-shared/$prefix.json" --from "$from" "${to[@]}"
+}
+# verify_bulk PREFIX HOST USER...: JSON of what arrived; true when each arrived once and unchanged.
+verify_bulk() {
+  local prefix=$1 host=$2 dirs=() u; shift 2
+  for u in "$@"; do mkdir -p "$(maildir "$host" "$u")"; dirs+=("$(host_root "$host")/home/$u/Maildir"); done
+  "$SYSTEM_DIR/mail.py" verify --manifest "$RIG_RUN/shared/$prefix.json" "${dirs[@]}"
+}
+bulk_arrived() { [ "$(verify_bulk "$@" 2>/dev/null | sed -n 's/.*"missing": \([0-9]*\).*/\1/p')" = 0 ]; }
+json_field() { sed -n 's/.*"'"$1"'": \([0-9]*\).*/\1/p' | head -1; }
+
+# --- the product ---------------------------------------------------------------------------------
+# Parcels that reached a gateway are also copied to its user `archive` (recipient_bcc_maps).
+archive_dir() { maildir "$1" archive; }
+parcels_at() { inbox_count "$1" archive; }
+quarantined() { on "$1" bash -c 'find /var/spool/bsmtp/inbound/quarantine -mindepth 1 -maxdepth 1 | wc -l'; }
+spool_items() { on "$1" bash -c "find /var/spool/bsmtp/peers/$2/incoming -type f 2>/dev/null | wc -l"; }
+# Everything that hub, athena and zeus still hold on behalf of the tunnel.
+tunnel_idle() {
+  local g
+  for g in "${GATEWAYS[@]}"; do
+    [ -e "$RIG_RUN/$g/product" ] || continue
+    queue_empty "$g" || return 1
+    [ -z "$(on "$g" bash -c 'cd /var/spool/bsmtp && find peers/*/incoming peers/*/building peers/*/ready inbound/accepted inbound/deferred notices/ready -mindepth 1 -print -quit 2>/dev/null')" ] || return 1
+  done
+}
+
+# build_release: what a site would build and install.
+build_release() {
+  (cd "$TOP" && cmake --preset release -DCMAKE_INSTALL_PREFIX=/usr -DBSMTP_TESTS=OFF \
+     $(command -v ccache >/dev/null && echo -DCMAKE_CXX_COMPILER_LAUNCHER=ccache) >"$TOP/build/release.log" 2>&1 \
+   && cmake --build --preset release >>"$TOP/build/release.log" 2>&1) || { tail -30 "$TOP/build/release.log"; die "the release build failed"; }
+}
+# install_product HOST: `cmake --install` into the host's root.
+install_product() {
+  DESTDIR=$(host_root "$1") cmake --install "${BSMTP_BUILD:-$TOP/build/release}" >"$RIG_RUN/$1/install.log" 2>&1 \
+    || { cat "$RIG_RUN/$1/install.log"; die "installing on $1 failed"; }
+  touch "$RIG_RUN/$1/product"
+}
+# impatient HOST: short timers, so that a test takes seconds; and the archive of received parcels.
+impatient() {
+  on "$1" bash -c '
+    sed -i "/^host = /a max-age = 2s" /etc/bsmtp/peers.d/*.conf
+    printf "retry-initial = 2s\nretry-maximum = 5s\nheartbeat = 5s\n" >>/etc/bsmtp/bsmtp.conf
+    id archive >/dev/null 2>&1 || useradd -m -k /dev/null archive
+    postconf -e "recipient_bcc_maps = inline:{ { bsmtp@$(postconf -h myhostname) = archive@localhost } }"
+    systemctl restart bsmtp-milter; systemctl restart bsmtp-dispatch; systemctl reload postfix'
+}

@@ -1,0 +1,61 @@
+#!/usr/bin/python3
+"""testmilter.py PORT: "another milter of the site", in plain sockets (milter protocol 6, only what is needed).
+
+It answers 451 4.7.1 to a RCPT whose address contains "later", 550 5.7.1 when it contains "never-ever",
+and 554 5.7.1 at the end of a message whose body contains the line "REJECT-THIS-CONTENT". All else passes.
+It stands in front of our milter on port 25 and alone on the resubmission listener.
+"""
+import socketserver
+import struct
+import sys
+
+SKIP = 0x01 | 0x02 | 0x04 | 0x20 | 0x40 | 0x100 | 0x200  # no connect, helo, mail, header, eoh, unknown, data
+
+
+class Milter(socketserver.StreamRequestHandler):
+    def reply(self, code, text=b""):
+        self.wfile.write(struct.pack(">I", len(text) + 1) + code + text)
+        self.wfile.flush()
+
+    def handle(self):
+        bad = False
+        while len(length := self.rfile.read(4)) == 4:
+            packet = self.rfile.read(struct.unpack(">I", length)[0])
+            command, data = packet[:1], packet[1:]
+            if command == b"O":
+                version, _, protocol = struct.unpack(">III", data[:12])
+                self.reply(b"O", struct.pack(">III", min(version, 6), 0, SKIP & protocol))
+            elif command == b"R":
+                address = data.split(b"\0", 1)[0]
+                if b"later" in address:
+                    self.reply(b"y", b"451 4.7.1 come back later\0")
+                elif b"never-ever" in address:
+                    self.reply(b"y", b"550 5.7.1 not this one\0")
+                else:
+                    self.reply(b"c")
+            elif command == b"B":
+                bad = bad or b"REJECT-THIS-CONTENT" in data
+                self.reply(b"c")
+            elif command == b"E":
+                bad = bad or b"REJECT-THIS-CONTENT" in data
+                if bad:
+                    self.reply(b"y", b"554 5.7.1 content refused by testmilter\0")
+                else:
+                    self.reply(b"c")
+                bad = False
+            elif command == b"A":
+                bad = False
+            elif command in b"DK":
+                pass
+            elif command == b"Q":
+                return
+            else:
+                self.reply(b"c")
+
+
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+
+Server(("127.0.0.1", int(sys.argv[1])), Milter).serve_forever()
