@@ -28,15 +28,15 @@ class Handler {
   // (RFC 2442: DATA with no valid recipient must be accepted).
   virtual Status begin_message(const mail::Envelope& envelope, std::size_t index) = 0;
   // The text, dot-stuffed CRLF as in an item, without the end dot; put a mail::Unstuffer behind
-  // it for the plain text. Free of NUL, bare CR and bare LF.
+  // it for the plain text. NUL, bare CR and bare LF fail the parser after the block that holds
+  // them has been handed over.
   virtual Status text(std::string_view stuffed) = 0;
   virtual Status end_message(const mail::TextFacts& facts) = 0;
 };
 
 struct ParserLimits {
   std::size_t messages = 10000;
-  std::size_t recipients = 1000;      // of one message
-  std::size_t commands = 20'000'000;  // lines outside message text
+  std::size_t recipients = 1000;  // of one message
   std::size_t command_line = mail::kMaxCommandLine;
   std::uint64_t text_octets = 0;  // of one message, stuffed; 0 = no limit
   std::uint64_t text_line = 0;    // longest line of message text; 0 = no limit
@@ -65,31 +65,33 @@ class Parser final : public Sink {
   enum class State { kGreeting, kReady, kMail, kText, kQuit };
   class TextOut;
 
+  Status learn_line_ends(std::string_view data);
+  Status take_lf(std::string_view data);
   Status take(std::string_view data);
   Result<std::size_t> take_text(std::string_view data);
-  Result<std::size_t> take_text_lf(std::string_view data);
   Result<std::size_t> take_command_part(std::string_view data);
-  Status deliver(std::string_view stuffed);
   Status end_text();
   Status command(std::string_view line);
+  Status transaction_command(std::string_view line);
   Status mail_command(std::string_view arguments);
   Status rcpt_command(std::string_view arguments);
-  Status data_command(std::string_view arguments);
+  Status data_command();
   Status bad(std::string_view what) const;
+  void reset();
 
   Handler& handler_;
   Options options_;
   State state_ = State::kGreeting;
   Status failure_;
-  bool finished_ = false;
   bool ends_known_ = false;
   bool lf_ = false;
-  std::string line_;
+  std::string line_;  // an unfinished command line
+  std::string crlf_;  // one block of an LF object as CRLF
   mail::Envelope envelope_;
   mail::TextEndScanner scanner_;
   std::uint64_t text_octets_ = 0;
+  std::uint64_t lines_ = 0;  // finished ones, for messages
   std::size_t messages_ = 0;
-  std::size_t commands_ = 0;
 };
 
 }  // namespace bsmtp::batch
