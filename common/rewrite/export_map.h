@@ -23,11 +23,14 @@ struct ExportOptions {
   // Empty: the peer's pseudo-domain (pipe). Else the same for all entries, e.g.
   // "unix:private/bsmtp-out" with transport "lmtp": LMTP does not carry the nexthop anyway.
   std::string nexthop;
+  // What exempt addresses get. ":" (no change) keeps a relayhost; where default_transport is the
+  // tunnel (a "." rule), "smtp:" keeps parcels out of it.
+  std::string direct = ":";
 };
 
 struct ExportEntry {
   std::string key;    // "domain.co.uk", ".domain.co.uk" or "bsmtp@athena.domain.co.uk"
-  std::string peer;   // "" : left to the MTA (":" in Postfix)
+  std::string peer;   // "" : left to the MTA (`direct` in Postfix)
   std::string where;  // "FILE:LINE" of the rule, "" for exempt addresses
 };
 
@@ -43,7 +46,7 @@ struct Export {
 Export export_postfix(const RuleSet& rules, const ExportOptions& options = {});
 // regexp_table(5): every gateway's <user>+anything, which a plain table catches only where
 // recipient_delimiter is "+". Stands before the table in transport_maps.
-std::string export_postfix_regexp(const RuleSet& rules);
+std::string export_postfix_regexp(const RuleSet& rules, std::string_view direct = ":");
 
 // Replaces `path` by temporary file, fsync, rename, fsync of the directory; mode 0644.
 Status write_map_file(const std::string& path, std::string_view text);

@@ -81,6 +81,9 @@ class RuleSet {
 
  private:
   explicit RuleSet(std::unique_ptr<Tables> tables);
+  static Result<std::shared_ptr<const RuleSet>> build(const std::string_view* text,
+                                                      const std::string& name,
+                                                      const Options& options);
   std::unique_ptr<Tables> tables_;
 };
 

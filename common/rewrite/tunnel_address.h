@@ -2,7 +2,7 @@
 // which a diverted recipient travels from milter through the MTA's queue to bsmtp-out.
 // encode() diverts only what a strict grammar proves to survive a real MTA; all else is refused
 // ("not divertible") and left to the static map. decode(encode(x)) == x in canonical quoting;
-// case and UTF-8 are kept; the split is at the last `%`. Links nothing beyond common/base.
+// case and UTF-8 are kept; the split is at the last `%`.
 // Threads: pure functions.
 #pragma once
 
@@ -46,10 +46,5 @@ bool is_pseudo_domain(std::string_view domain);
 // "remote1" of "remote1.bsmtp.invalid" and "never.remote1.bsmtp.invalid"; `never` may be null.
 Result<std::string> peer_of_pseudo_domain(std::string_view domain, bool* never = nullptr);
 std::string pseudo_domain(std::string_view peer, bool never = false);
-
-// "a b" of "\"a b\"" and back; a dot-atom stays as it is. unquote of a malformed quoted-string
-// is permanent 5.1.3.
-Result<std::string> unquote_local(std::string_view local);
-std::string quote_local(std::string_view value);
 
 }  // namespace bsmtp::rewrite
