@@ -1,0 +1,44 @@
+// Constants of the parcel format that builder and opener share: media types, header names,
+// profiles, limits. The specification is docs/parcel-format.md.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string_view>
+
+#include "common/codec/gzip.h"
+
+namespace bsmtp::parcel {
+
+inline constexpr std::string_view kBatchType = "application/batch-SMTP";  // RFC 2442
+inline constexpr std::string_view kCompressedType = "application/compressed-bsmtp";
+inline constexpr std::string_view kSignedType = "multipart/signed";
+inline constexpr std::string_view kPgpSignatureType = "application/pgp-signature";
+inline constexpr std::string_view kManifestField = "BSMTP-Parcel";
+// RFC 2442 2: what an absent required-extensions parameter means.
+inline constexpr std::string_view kDefaultExtensions = "8bitMIME,SIZE,NOTARY";
+inline constexpr std::chrono::seconds kMaxLifetime{30 * 86400};
+
+// What is sent to a peer; all of them are understood when received.
+enum class Profile {
+  kRfc2442,     // batch, base64
+  kPmdfGzip,    // gzip of the batch entity (LF line ends, as PMDF's hosts write files)
+  kPmdfSigned,  // the same inside multipart/signed
+  kNative,      // gzip of the batch entity with a manifest, CRLF, inside multipart/signed
+};
+std::string_view profile_name(Profile profile);
+
+// Everything a stranger's parcel can make us spend. Defaults are those of the configuration.
+struct Limits {
+  std::uint64_t parcel_bytes = 64ULL << 20U;
+  std::uint64_t header_bytes = 65536;  // one entity's header block
+  std::uint64_t header_fields = 200;
+  std::uint64_t mime_parts = 8;
+  std::uint64_t signature_bytes = 65536;
+  codec::InflateLimits inflate;
+  std::uint64_t messages = 10000;
+  std::uint64_t recipients = 1000;  // per message
+  std::uint64_t line = 65536;       // of message text
+};
+
+}  // namespace bsmtp::parcel

@@ -1,0 +1,124 @@
+#include "common/parcel/payload.h"
+
+#include <optional>
+#include <utility>
+
+#include "common/base/text.h"
+#include "common/bsmtp/extensions.h"
+#include "common/codec/gzip.h"
+#include "common/os/fd_stream.h"
+#include "common/parcel/entity_body.h"
+
+namespace bsmtp::parcel {
+namespace {
+
+// Counts what passes, and keeps the handler's own failures apart from the batch's faults.
+class CountingHandler final : public batch::Handler {
+ public:
+  explicit CountingHandler(batch::Handler& next) : next_(next) {}
+
+  Status begin_message(const mail::Envelope& envelope, std::size_t index) override {
+    facts_.recipients += envelope.recipients.size();
+    return keep(next_.begin_message(envelope, index));
+  }
+  Status text(std::string_view stuffed) override { return keep(next_.text(stuffed)); }
+  Status end_message(const mail::TextFacts& facts) override {
+    ++facts_.messages;
+    return keep(next_.end_message(facts));
+  }
+  const Status& failure() const { return failure_; }
+  PayloadFacts facts() const { return facts_; }
+
+ private:
+  Status keep(Status status) {
+    if (!status.is_ok()) {
+      failure_ = status.is_temporary() ? status : Status::temporary("4.3.0", status.text());
+      return failure_;
+    }
+    return status;
+  }
+
+  batch::Handler& next_;
+  PayloadFacts facts_;
+  Status failure_;
+};
+
+Status check_label(const mail::EntityHeader& header, const batch::Agreement& agreement) {
+  const mail::MediaType& type = header.content_type;
+  if (!type.is("application/batch-smtp")) {
+    return Status::permanent("5.6.3", "the parcel holds " +
+                                          printable(type.type + "/" + type.subtype, 100) +
+                                          " and no batch (application/batch-SMTP)");
+  }
+  if (const std::string* value = type.param("required-extensions")) {
+    TRY_ASSIGN(const auto keywords, batch::parse_required_extensions(*value));
+    const Status status = batch::check_required_extensions(keywords, agreement);
+    if (!status.is_ok()) {
+      return Status::permanent("5.6.3", status.text());
+    }
+  }
+  return Status::ok();
+}
+
+Result<std::uint64_t> parse_batch(const PayloadRequest& request, Source& source, bool lf_lines,
+                                  batch::Handler& handler) {
+  batch::Parser::Options options;
+  options.limits.messages = request.limits.messages;
+  options.limits.recipients = request.limits.recipients;
+  options.limits.text_line = request.limits.line;
+  options.agreement = request.agreement;
+  options.lf_if_first_line_is = lf_lines;
+  options.require_quit = request.require_quit;
+  batch::Parser parser(handler, options);
+  TRY_ASSIGN(const std::uint64_t octets, copy(source, parser));
+  TRY(parser.finish());
+  return octets;
+}
+
+Result<std::uint64_t> read_layers(const PayloadRequest& request, batch::Handler& handler) {
+  const Extent& part = request.part;
+  os::RangeSource range(request.ops, request.file, part.body, part.end - part.body);
+  TRY_ASSIGN(DecodedBody decoded, DecodedBody::make(range, request.header.transfer_encoding));
+  if (!request.header.content_type.is(kCompressedType)) {
+    TRY(check_label(request.header, request.agreement));
+    TRY(request.check_header(request.header));
+    return parse_batch(request, decoded.source(), false, handler);
+  }
+  codec::GunzipSource plain(decoded.source(), request.limits.inflate);
+  EntityBody inner(plain);
+  TRY_ASSIGN(const mail::EntityHeader header,
+             inner.read_header({request.limits.header_bytes, request.limits.header_fields}));
+  TRY(check_label(header, request.agreement));
+  TRY(request.check_header(header));
+  TRY_ASSIGN(DecodedBody batch, DecodedBody::make(inner, header.transfer_encoding));
+  return parse_batch(request, batch.source(), inner.lf_lines(), handler);
+}
+
+}  // namespace
+
+Result<PayloadFacts> read_payload(const PayloadRequest& request, batch::Handler& handler) {
+  CountingHandler counting(handler);
+  const auto octets = read_layers(request, counting);
+  if (!counting.failure().is_ok()) {
+    return counting.failure();
+  }
+  if (!octets.is_ok()) {
+    return octets.status();
+  }
+  PayloadFacts facts = counting.facts();
+  facts.plain_bytes = *octets;
+  return facts;
+}
+
+Reject payload_reject(const Status& status) {
+  const std::string& code = status.code();
+  if (code == "5.3.4" || code == "5.5.3") {
+    return Reject::kTooBig;
+  }
+  if (code == "5.6.3" || code == "5.6.7" || code == "5.5.4") {
+    return Reject::kUnsupported;
+  }
+  return Reject::kMalformed;
+}
+
+}  // namespace bsmtp::parcel

@@ -1,0 +1,121 @@
+#include "common/parcel/structure.h"
+
+#include <utility>
+#include <vector>
+
+#include "common/base/text.h"
+#include "common/os/fd_stream.h"
+
+namespace bsmtp::parcel {
+namespace {
+
+mail::HeaderLimits header_limits(const Limits& limits) {
+  return {limits.header_bytes, limits.header_fields};
+}
+
+bool is_unencoded(std::string_view encoding) {
+  return encoding == "7bit" || encoding == "8bit" || encoding == "binary";
+}
+
+bool is_carrier(const mail::MediaType& type) {
+  return type.is("application/batch-smtp") || type.is("application/compressed-bsmtp");
+}
+
+Status malformed(std::string text) {
+  return Status::permanent("5.6.0", std::move(text));
+}
+
+Structure other(Structure::Kind kind, std::string why) {
+  Structure structure;
+  structure.kind = kind;
+  structure.why = std::move(why);
+  return structure;
+}
+
+std::string type_name(const mail::MediaType& type) {
+  return printable(type.type + "/" + type.subtype, 100);
+}
+
+Extent extent(const mail::Part& part) {
+  return {part.begin, part.body, part.end, part.next};
+}
+
+// RFC 1847 2.1: exactly two parts, the second one is the signature.
+Result<Structure> signed_structure(std::vector<mail::Part> parts, const Limits& limits) {
+  if (parts.empty() || !is_carrier(parts.front().header.content_type)) {
+    return other(Structure::Kind::kNotAParcel, "a signed mail, but no batch in it");
+  }
+  if (parts.size() != 2 || !parts[1].header.content_type.is(kPgpSignatureType)) {
+    return malformed("multipart/signed without exactly one part and one signature");
+  }
+  if (!is_unencoded(parts[1].header.transfer_encoding)) {
+    return malformed("the signature part is transfer-encoded");
+  }
+  Structure structure;
+  structure.kind = Structure::Kind::kParcel;
+  structure.is_signed = true;
+  structure.signature = extent(parts[1]);
+  structure.signature.begin = parts[1].body;
+  if (structure.signature.end - structure.signature.begin > limits.signature_bytes) {
+    return Status::permanent("5.3.4", "the signature part is too big");
+  }
+  structure.compressed = parts[0].header.content_type.is(kCompressedType);
+  structure.part = extent(parts[0]);
+  structure.part_header = std::move(parts[0].header);
+  return structure;
+}
+
+Result<Structure> read_signed(os::FileOps& ops, const os::File& file, std::uint64_t size,
+                              const mail::EntityHeader& top, const Limits& limits) {
+  const std::string* protocol = top.content_type.param("protocol");
+  if (protocol == nullptr || !iequals(*protocol, kPgpSignatureType)) {
+    return other(Structure::Kind::kUnsupported,
+                 "signed, but not by OpenPGP: protocol " +
+                     (protocol == nullptr ? "is missing" : printable(*protocol, 60)));
+  }
+  const std::string* boundary = top.content_type.param("boundary");
+  if (boundary == nullptr || !mail::is_boundary(*boundary)) {
+    return malformed("multipart/signed without a valid boundary");
+  }
+  if (!is_unencoded(top.transfer_encoding)) {
+    return malformed("multipart/signed with a transfer encoding");
+  }
+  os::RangeSource body(ops, file, top.octets, size - top.octets);
+  mail::MimeLimits mime;
+  mime.header = header_limits(limits);
+  mime.parts = limits.mime_parts;
+  TRY_ASSIGN(auto parts, mail::split_multipart(body, *boundary, mime, top.octets));
+  return signed_structure(std::move(parts), limits);
+}
+
+}  // namespace
+
+Result<Structure> read_structure(os::FileOps& ops, const os::File& file, const Limits& limits) {
+  TRY_ASSIGN(const os::FileInfo info, ops.stat(file));
+  if (info.size > limits.parcel_bytes) {
+    return Status::permanent("5.3.4", "the parcel has " + std::to_string(info.size) +
+                                          " octets, the limit is " +
+                                          std::to_string(limits.parcel_bytes));
+  }
+  os::RangeSource all(ops, file, 0, info.size);
+  TRY_ASSIGN(mail::EntityHeader top, mail::read_entity_header(all, header_limits(limits)));
+  const mail::MediaType& type = top.content_type;
+  if (type.is(kSignedType)) {
+    return read_signed(ops, file, info.size, top, limits);
+  }
+  if (type.is("multipart/encrypted") || type.is("application/pkcs7-mime")) {
+    return other(Structure::Kind::kUnsupported,
+                 "encrypted or S/MIME (" + type_name(type) + "), which this version cannot open");
+  }
+  if (!is_carrier(type)) {
+    return other(Structure::Kind::kNotAParcel, "ordinary mail (" + type_name(type) + ")");
+  }
+  Structure structure;
+  structure.kind = Structure::Kind::kParcel;
+  structure.compressed = type.is(kCompressedType);
+  structure.part = {0, top.octets, info.size, info.size};
+  structure.part_header = std::move(top);
+  return structure;
+}
+
+}  // namespace bsmtp::parcel
