@@ -87,6 +87,8 @@ class MilterClient {
   Status send_raw(std::string_view octets);
   // Sends one packet; `payload` without length and command.
   Status send(char command, std::string_view payload);
+  // Steps without an answer wait in the client for the next one with an answer; this sends them.
+  Status flush();
   struct Packet {
     char command = '\0';
     std::string payload;
@@ -98,7 +100,6 @@ class MilterClient {
  private:
   explicit MilterClient(UniqueFd fd) : fd_(std::move(fd)) {}
   Status send_macros(char command);
-  Status flush();
   Status fill(std::size_t octets);
   Result<char> step(char command, std::string_view payload, std::uint32_t quiet_bit);
 
@@ -108,7 +109,7 @@ class MilterClient {
   std::map<std::uint32_t, std::string> symbols_;
   std::map<char, std::vector<std::pair<std::string, std::string>>> macros_;
   std::string in_;
-  std::string out_;  // packets without answer wait here for the next one with an answer
+  std::string out_;
 };
 
 }  // namespace bsmtp::test
