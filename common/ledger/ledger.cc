@@ -251,10 +251,11 @@ Status Ledger::check_schema(bool read_only) {
                           " is not the one of this program (", std::to_string(kSchemaVersion),
                           "); start the matching release"}));
   }
-  if (!read_only) {
-    TRY(execute("COMMIT"));
-    in_transaction_ = false;
+  if (read_only) {
+    return Status::ok();
   }
+  TRY(execute("COMMIT"));
+  in_transaction_ = false;
   return quick_check("PRAGMA quick_check(1)");
 }
 

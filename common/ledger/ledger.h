@@ -64,7 +64,7 @@ class Ledger {
   // that exists and the ledger does not, it was lost and this is an error. Runs
   // PRAGMA quick_check; damage is an error.
   static Result<Ledger> open(const std::string& file);
-  // For looking only; never creates.
+  // For looking only: never creates and leaves the check to the writer (or to check()).
   static Result<Ledger> open_read_only(const std::string& file);
   Ledger(Ledger&& other) noexcept;
   Ledger& operator=(Ledger&& other) noexcept;

@@ -225,7 +225,7 @@ Result<std::string> format_dsn(const DsnRequest& request) {
 Status take_original(Source& plain_text, std::uint64_t text_bytes, std::uint64_t cap,
                      DsnRequest& request) {
   const bool want_full = iequals(request.envelope.ret, "FULL") && text_bytes <= cap;
-  const std::size_t limit = want_full ? static_cast<std::size_t>(text_bytes) : kMaxHeader;
+  const std::size_t limit = want_full ? std::size_t{text_bytes} : kMaxHeader;
   std::string text;
   std::string block(kBlockSize, '\0');
   while (text.size() < limit && (want_full || text.find("\r\n\r\n") == std::string::npos)) {

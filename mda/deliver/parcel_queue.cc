@@ -1,0 +1,185 @@
+// See parcel_queue.h.
+#include "mda/deliver/parcel_queue.h"
+
+#include <algorithm>
+
+#include "common/base/check.h"
+#include "common/spool/accepted.h"
+
+namespace bsmtp::mda {
+namespace {
+
+std::string peer_of(const std::string& name) {
+  return name.substr(0, name.find('.'));
+}
+
+}  // namespace
+
+void ParcelQueue::add(const std::vector<std::string>& names) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const std::string& name : names) {
+    if (known_.insert(name).second) {
+      lanes_[peer_of(name)].waiting.push_back(name);
+    }
+  }
+  changed_.notify_all();
+}
+
+std::optional<ParcelQueue::Job> ParcelQueue::next(Wait wait) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  std::optional<Job> job = pick();
+  if (!job && wait == Wait::kForever) {
+    changed_.wait(lock, [&] { return stopping_ || (job = pick()); });
+  } else if (!job && wait == Wait::kBriefly) {
+    changed_.wait_for(lock, std::chrono::seconds(1), [&] { return stopping_ || (job = pick()); });
+  }
+  return job;
+}
+
+std::optional<ParcelQueue::Job> ParcelQueue::pick() {
+  if (stopping_ || paused_ || lanes_.empty()) {
+    return std::nullopt;
+  }
+  // Begin behind the peer that was served last.
+  auto lane = lanes_.upper_bound(last_peer_);
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    if (lane == lanes_.end()) {
+      lane = lanes_.begin();
+    }
+    if (std::optional<Job> job = pick_from(lane->second)) {
+      last_peer_ = lane->first;
+      ++given_out_;
+      return job;
+    }
+    ++lane;
+  }
+  return std::nullopt;
+}
+
+std::optional<ParcelQueue::Job> ParcelQueue::pick_from(Lane& lane) {
+  for (const std::shared_ptr<OpenParcel>& parcel : lane.open) {
+    if (!parcel->todo.empty()) {
+      Job job{parcel->dir.name(), parcel, parcel->todo.front()};
+      parcel->todo.pop_front();
+      ++parcel->in_work;
+      return job;
+    }
+  }
+  if (lane.waiting.empty() || lane.open.size() + lane.loading >= kOpenPerPeer) {
+    return std::nullopt;
+  }
+  Job job{lane.waiting.front(), nullptr, 0};
+  lane.waiting.pop_front();
+  ++lane.loading;
+  return job;
+}
+
+void ParcelQueue::opened(const std::string& name, std::shared_ptr<OpenParcel> parcel) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  Lane& lane = lanes_[peer_of(name)];
+  --lane.loading;
+  --given_out_;
+  lane.open.push_back(std::move(parcel));
+  changed_.notify_all();
+}
+
+void ParcelQueue::forget(const std::string& name) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto lane = lanes_.find(peer_of(name));
+  BSMTP_CHECK(lane != lanes_.end());
+  const std::size_t removed = std::erase_if(
+      lane->second.open,
+      [&](const std::shared_ptr<OpenParcel>& parcel) { return parcel->dir.name() == name; });
+  if (removed == 0) {
+    --lane->second.loading;
+  }
+  --given_out_;
+  known_.erase(name);
+  if (lane->second.open.empty() && lane->second.waiting.empty() && lane->second.loading == 0) {
+    lanes_.erase(lane);
+  }
+  changed_.notify_all();
+}
+
+void ParcelQueue::give_back(const Job& job, bool first) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (first) {
+    job.parcel->todo.push_front(job.message);
+  } else {
+    job.parcel->todo.push_back(job.message);
+  }
+  --job.parcel->in_work;
+  --given_out_;
+  changed_.notify_all();
+}
+
+bool ParcelQueue::settled(const Job& job, bool finished) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  OpenParcel& parcel = *job.parcel;
+  (finished ? parcel.finished : parcel.unfinished).push_back(job.message);
+  --parcel.in_work;
+  if (parcel.in_work == 0 && parcel.todo.empty()) {
+    return true;  // stays given out until forget()
+  }
+  --given_out_;
+  return false;
+}
+
+unsigned ParcelQueue::count_broken(const Job& job) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return ++job.parcel->broken[job.message];
+}
+
+bool ParcelQueue::own_keys(const std::string& peer, const std::vector<std::string>& keys) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const std::string& key : keys) {
+    if (busy_keys_.count(peer + key) != 0) {
+      return false;
+    }
+  }
+  for (const std::string& key : keys) {
+    busy_keys_.insert(peer + key);
+  }
+  return true;
+}
+
+void ParcelQueue::release_keys(const std::string& peer, const std::vector<std::string>& keys) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const std::string& key : keys) {
+    busy_keys_.erase(peer + key);
+  }
+}
+
+void ParcelQueue::pause(TimePoint until) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  paused_ = until;
+}
+
+std::optional<TimePoint> ParcelQueue::paused_until() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return paused_;
+}
+
+void ParcelQueue::resume() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  paused_.reset();
+  changed_.notify_all();
+}
+
+void ParcelQueue::stop() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  stopping_ = true;
+  changed_.notify_all();
+}
+
+bool ParcelQueue::stopping() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return stopping_;
+}
+
+bool ParcelQueue::idle() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return given_out_ == 0 && (paused_ || known_.empty());
+}
+
+}  // namespace bsmtp::mda

@@ -1,0 +1,98 @@
+// ParcelQueue: what waits for delivery, handed out message by message to the delivery workers.
+// Peers take turns; of one peer at most kOpenPerPeer parcels are open at a time, so that neither
+// a large parcel nor a busy peer keeps the others waiting. Also remembers which (peer, recipient
+// key) pairs are under way: the same message in two parcels is never handed over twice at once.
+// May not: do I/O. Threads: safe.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "mda/deliver/accepted_dir.h"
+
+namespace bsmtp::mda {
+
+// A claimed parcel in delivery. `dir` is touched by one thread at a time: at loading and, when
+// the last message is settled, at the end.
+struct OpenParcel {
+  explicit OpenParcel(AcceptedDir d) : dir(std::move(d)) {}
+  AcceptedDir dir;
+  TimePoint retain_until{};
+  // Guarded by the queue.
+  std::deque<std::uint64_t> todo;
+  std::size_t in_work = 0;
+  std::vector<std::uint64_t> finished;
+  std::vector<std::uint64_t> unfinished;
+  std::map<std::uint64_t, unsigned> broken;  // message -> connections lost on it
+};
+
+class ParcelQueue {
+ public:
+  static constexpr std::size_t kOpenPerPeer = 2;
+
+  // One thing to do: load a parcel by name (parcel null), or deliver a message.
+  struct Job {
+    std::string name;
+    std::shared_ptr<OpenParcel> parcel;
+    std::uint64_t message = 0;
+  };
+  enum class Wait { kNo, kBriefly, kForever };
+
+  // Names that are known already are ignored.
+  void add(const std::vector<std::string>& names);
+  // nullopt: nothing to do (kNo, or kBriefly after a second), paused, or stopping.
+  std::optional<Job> next(Wait wait);
+  // After loading: opens the parcel, or forgets the name (gone, locked, dropped).
+  void opened(const std::string& name, std::shared_ptr<OpenParcel> parcel);
+  void forget(const std::string& name);
+  // A message goes back, to be taken again (first or last of its parcel).
+  void give_back(const Job& job, bool first);
+  // True when this was the parcel's last message: the caller concludes it, then forget()s it.
+  bool settled(const Job& job, bool finished);
+  // How often the connection broke on this message, this time included.
+  unsigned count_broken(const Job& job);
+
+  // False when any of the keys is under way; else all are, until released.
+  bool own_keys(const std::string& peer, const std::vector<std::string>& keys);
+  void release_keys(const std::string& peer, const std::vector<std::string>& keys);
+
+  // No job is given out before `until` (the host MTA is down).
+  void pause(TimePoint until);
+  std::optional<TimePoint> paused_until() const;
+  void resume();
+  // next() returns nullopt from now on.
+  void stop();
+  bool stopping() const;
+  // Nothing known, or only what a pause holds back.
+  bool idle() const;
+
+ private:
+  struct Lane {
+    std::deque<std::string> waiting;
+    std::vector<std::shared_ptr<OpenParcel>> open;
+    std::size_t loading = 0;
+  };
+  std::optional<Job> pick();
+  std::optional<Job> pick_from(Lane& lane);
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<std::string, Lane> lanes_;
+  std::string last_peer_;
+  std::set<std::string> known_;
+  std::unordered_set<std::string> busy_keys_;
+  std::optional<TimePoint> paused_;
+  std::size_t given_out_ = 0;
+  bool stopping_ = false;
+};
+
+}  // namespace bsmtp::mda

@@ -1,0 +1,226 @@
+// See build_job.h.
+#include "mda/dispatch/build_job.h"
+
+#include <algorithm>
+
+#include "common/base/id.h"
+#include "common/base/text.h"
+#include "common/log/events.h"
+#include "common/parcel/builder.h"
+#include "common/spool/item.h"
+
+namespace bsmtp::mda {
+namespace {
+
+parcel::Profile wire_profile(config::Profile profile) {
+  switch (profile) {
+    case config::Profile::kRfc2442:
+      return parcel::Profile::kRfc2442;
+    case config::Profile::kPmdfGzip:
+      return parcel::Profile::kPmdfGzip;
+    case config::Profile::kPmdfSigned:
+      return parcel::Profile::kPmdfSigned;
+    case config::Profile::kNative:
+      break;
+  }
+  return parcel::Profile::kNative;
+}
+
+bool needs_signature(config::Profile profile) {
+  return profile == config::Profile::kNative || profile == config::Profile::kPmdfSigned;
+}
+
+class Build {
+ public:
+  Build(BuildContext& context, const config::Peer& peer, spool::ParcelDir dir)
+      : context_(context), config_(*context.config), peer_(peer), dir_(std::move(dir)) {}
+
+  spool::ParcelDir& dir() { return dir_; }
+
+  // Builds until no item is refused; false when none is left.
+  Result<bool> build() {
+    for (;;) {
+      TRY_ASSIGN(items_, dir_.items());
+      if (items_.empty()) {
+        return false;
+      }
+      std::size_t bad = items_.size();
+      const Status status = build_once(&bad);
+      if (status.is_ok()) {
+        return true;
+      }
+      if (!status.is_permanent()) {
+        return status;
+      }
+      if (bad >= items_.size()) {
+        return Status::temporary(
+            "4.3.5", str_cat({"parcel for ", peer_.name, " cannot be built: ", status.text()}));
+      }
+      TRY(set_aside(items_[bad], status));
+    }
+  }
+
+  Status commit() { return dir_.commit(std::move(entity_), state_.to_fields()); }
+  const ParcelState& state() const { return state_; }
+
+ private:
+  Status build_once(std::size_t* bad) {
+    const TimePoint now = context_.clock.now();
+    parcel::BuildRequest request;
+    request.profile = wire_profile(peer_.profile);
+    request.host = config_.host;
+    request.compression_level = static_cast<int>(config_.compression_level);
+    std::vector<std::string> paths;
+    for (const std::string& id : items_) {
+      paths.push_back(dir_.item_path(id));
+    }
+    request.items = parcel::file_items(context_.spool.ops(), paths);
+    if (peer_.profile == config::Profile::kNative) {
+      parcel::Manifest manifest;
+      manifest.id = dir_.id();
+      manifest.from = to_lower(config_.host);
+      manifest.to = to_lower(peer_.host);
+      manifest.created = now;
+      manifest.expires = now + config_.parcel_lifetime;
+      request.manifest = manifest;
+      // Old peers have no agreement: internationalised mail is refused for them (RFC 2442).
+      request.agreement.smtputf8 = true;
+    }
+    if (needs_signature(peer_.profile)) {
+      TRY(open_signer());
+      request.signer = &*context_.signer;
+    }
+    TRY_ASSIGN(entity_, dir_.create_entity());
+    parcel::BuildResult result;
+    auto built = parcel::build(request, context_.spool.ops(), entity_, bad);
+    if (!built.is_ok()) {
+      if (!built.status().is_permanent()) {
+        context_.signer.reset();
+      }
+      return built.status();
+    }
+    result = std::move(built).value();
+    state_.created = now;
+    state_.expires = now + config_.parcel_lifetime;
+    state_.oldest = id_time(items_.front()).value_or(now);
+    state_.messages = result.messages;
+    state_.plain_octets = result.plain_bytes;
+    state_.entity_octets = result.entity_bytes;
+    state_.digest = result.digest;
+    TRY_ASSIGN(state_.token, random_hex(16));
+    return Status::ok();
+  }
+
+  Status open_signer() {
+    if (context_.signer) {
+      return Status::ok();
+    }
+    auto signer =
+        crypto::Signer::open({config_.sign_home(), config_.sign_key, config_.sign_passphrase_file});
+    if (!signer.is_ok()) {
+      return signer.status();
+    }
+    context_.signer.emplace(std::move(signer).value());
+    return Status::ok();
+  }
+
+  // Tells, then moves: repeated after a crash the notice is the same one.
+  Status set_aside(const std::string& id, const Status& why) {
+    log::item_held(id, peer_.name, why);
+    const auto item = spool::ItemReader::open(context_.spool.ops(), dir_.item_path(id));
+    const TimePoint now = context_.clock.now();
+    if (item.is_ok()) {
+      const NoticeSubject subject{config_,    context_.notices,          id, id,
+                                  peer_.name, id_time(id).value_or(now), now};
+      std::vector<DsnRecipient> recipients;
+      for (const mail::Recipient& recipient : item->envelope().recipients) {
+        recipients.push_back({recipient, why.code(), "", why.text(), ""});
+      }
+      TRY(write_dsn(subject, NoticeKind::kFailure, *item, item->text_size(), recipients));
+    } else {
+      TRY(tell_postmaster(id, why, now));
+    }
+    return dir_.set_item_aside(id);
+  }
+
+  Status tell_postmaster(const std::string& id, const Status& why, TimePoint now) {
+    PostmasterLetter letter;
+    letter.host = config_.host;
+    letter.postmaster = config_.postmaster.find('@') == std::string::npos
+                            ? str_cat({config_.postmaster, "@", config_.host})
+                            : config_.postmaster;
+    letter.subject = str_cat({"Unreadable message for peer ", peer_.name});
+    letter.notice_id = notice_id({id, "unreadable"});
+    letter.now = now;
+    letter.body = str_cat({"A queued message cannot be read and was moved to\n",
+                           context_.spool.paths().stage(peer_.name, spool::Stage::kFailed), "/", id,
+                           ".item\nIts sender was not told.\n\n", why.text(), "\n"});
+    return context_.notices.put(letter.notice_id, letter_envelope(letter), format_letter(letter),
+                                "unreadable", id);
+  }
+
+  BuildContext& context_;
+  const config::Config& config_;
+  const config::Peer& peer_;
+  spool::ParcelDir dir_;
+  std::vector<std::string> items_;
+  os::File entity_;
+  ParcelState state_;
+};
+
+Result<spool::ParcelDir> claim_items(BuildContext& context, const config::Peer& peer,
+                                     const std::vector<std::string>& items) {
+  std::string id;
+  TRY_ASSIGN(id, make_id(context.clock.now()));
+  auto lock = context.spool.lock_peer(peer.name);
+  if (!lock.is_ok()) {
+    return lock.status();
+  }
+  auto dir = spool::ParcelDir::create(context.spool, *lock, id);
+  if (!dir.is_ok()) {
+    return dir.status();
+  }
+  for (const std::string& item : items) {
+    const auto taken = dir->take_item(item);
+    if (!taken.is_ok()) {
+      (void)dir->abandon();
+      return taken.status();
+    }
+  }
+  return dir;
+}
+
+}  // namespace
+
+Result<std::optional<std::string>> build_parcel(BuildContext& context, const config::Peer& peer,
+                                                const std::vector<std::string>& items,
+                                                const std::string& why) {
+  auto dir = claim_items(context, peer, items);
+  if (!dir.is_ok()) {
+    return dir.status();
+  }
+  Build build(context, peer, std::move(dir).value());
+  const Result<bool> built = build.build();
+  Status status = built.status();
+  if (status.is_ok() && built.value()) {
+    const std::string id = build.dir().id();
+    status = build.commit();
+    if (status.is_ok()) {
+      const ParcelState& state = build.state();
+      log::parcel_built(id, peer.name, static_cast<std::size_t>(state.messages), state.plain_octets,
+                        state.entity_octets, why);
+      return std::optional<std::string>(id);
+    }
+  }
+  // Should this fail too, recovery brings the items back later.
+  const Status undone = build.dir().abandon();
+  if (!undone.is_ok()) {
+    log::trouble(build.dir().id(), undone);
+  }
+  if (!status.is_ok()) {
+    return status;
+  }
+  return std::optional<std::string>();
+}
+
+}  // namespace bsmtp::mda

@@ -1,0 +1,38 @@
+// Building one parcel: claim the items, set aside what cannot travel, stream them into a signed
+// entity, commit as `ready`. A crash or failure at any point leaves every item in incoming/ (or
+// in building/, from where recovery brings it back) or in the finished parcel.
+// A bad item never stops its batch: it goes to the peer's failed/ directory, its sender (or, when
+// it cannot be read, the postmaster) is told, and the rest is built.
+// Failure: temporary; the items are back in incoming/. Threads: jobs of different peers and
+// batches run at once, each with its own Signer.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/config/config.h"
+#include "common/crypto/openpgp.h"
+#include "common/spool/parcel_dir.h"
+#include "mda/dispatch/parcel_state.h"
+#include "mda/notice/store.h"
+
+namespace bsmtp::mda {
+
+struct BuildContext {
+  std::shared_ptr<const config::Config> config;
+  const spool::Spool& spool;
+  NoticeStore& notices;
+  const Clock& clock;
+  // The worker's signer, opened when first needed and again after trouble.
+  std::optional<crypto::Signer>& signer;
+};
+
+// The id of the ready parcel; nullopt when nothing was left to build.
+Result<std::optional<std::string>> build_parcel(BuildContext& context, const config::Peer& peer,
+                                                const std::vector<std::string>& items,
+                                                const std::string& why);
+
+}  // namespace bsmtp::mda

@@ -1,0 +1,62 @@
+// See parcel_state.h.
+#include "mda/dispatch/parcel_state.h"
+
+namespace bsmtp::mda {
+namespace {
+
+void set_or_erase(spool::Fields& fields, std::string_view key, TimePoint when) {
+  if (when == TimePoint()) {
+    fields.erase(key);
+  } else {
+    fields.set_time(key, when);
+  }
+}
+
+}  // namespace
+
+ParcelState ParcelState::from(const spool::Fields& fields) {
+  ParcelState state;
+  state.token = fields.get("token");
+  state.created = fields.get_time("created").value_or(TimePoint());
+  state.expires = fields.get_time("expires").value_or(TimePoint());
+  state.oldest = fields.get_time("oldest").value_or(state.created);
+  state.messages = fields.get_number("messages");
+  state.plain_octets = fields.get_number("plain-octets");
+  state.entity_octets = fields.get_number("entity-octets");
+  state.digest = fields.get("digest");
+  state.attempts = fields.get_number("attempts");
+  state.next = fields.get_time("next").value_or(TimePoint());
+  state.submitting = fields.has("submitting");
+  state.finished = fields.get_time("finished").value_or(TimePoint());
+  state.answer = fields.get("answer");
+  state.fields = fields;
+  return state;
+}
+
+spool::Fields ParcelState::to_fields() const {
+  spool::Fields out = fields;
+  out.set("token", token);
+  set_or_erase(out, "created", created);
+  set_or_erase(out, "expires", expires);
+  set_or_erase(out, "oldest", oldest);
+  out.set_number("messages", messages);
+  out.set_number("plain-octets", plain_octets);
+  out.set_number("entity-octets", entity_octets);
+  out.set("digest", digest);
+  out.set_number("attempts", attempts);
+  set_or_erase(out, "next", next);
+  set_or_erase(out, "finished", finished);
+  if (submitting) {
+    out.set("submitting", "yes");
+  } else {
+    out.erase("submitting");
+  }
+  if (answer.empty()) {
+    out.erase("answer");
+  } else {
+    out.set("answer", answer);
+  }
+  return out;
+}
+
+}  // namespace bsmtp::mda

@@ -1,0 +1,34 @@
+// ParcelState: what the file `state` of an outbound parcel holds, typed. docs/spool.md has the
+// table of keys. Written when the parcel is built and before and after each submission.
+// Unknown keys are kept (spool::Fields). Threads: a value.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common/base/clock.h"
+#include "common/spool/fields.h"
+
+namespace bsmtp::mda {
+
+struct ParcelState {
+  std::string token;  // of the return address <user>+<token>@<host>
+  TimePoint created{};
+  TimePoint expires{};
+  TimePoint oldest{};  // arrival of its oldest item
+  std::uint64_t messages = 0;
+  std::uint64_t plain_octets = 0;
+  std::uint64_t entity_octets = 0;
+  std::string digest;          // of the signed octets
+  std::uint64_t attempts = 0;  // failed submissions
+  TimePoint next{};            // not to be submitted before
+  bool submitting = false;     // a submission was begun and its end is not known
+  TimePoint finished{};        // when it was sent or failed; keep-sent runs from here
+  std::string answer;          // last reply or reason
+  spool::Fields fields;        // as read, for the keys of other releases
+
+  static ParcelState from(const spool::Fields& fields);
+  spool::Fields to_fields() const;
+};
+
+}  // namespace bsmtp::mda

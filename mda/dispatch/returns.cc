@@ -1,0 +1,221 @@
+// See returns.h.
+#include "mda/dispatch/returns.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "common/base/id.h"
+#include "common/base/text.h"
+#include "common/log/events.h"
+#include "common/mail/address.h"
+#include "common/mail/mime.h"
+#include "common/spool/item.h"
+
+namespace bsmtp::mda {
+namespace {
+
+constexpr std::size_t kMaxReport = (1U << 20U) + 4096;
+
+// "smtp; 550 no such user" -> "550 no such user".
+std::string without_type(std::string_view value) {
+  const std::size_t semicolon = value.find(';');
+  return std::string(
+      trim(semicolon == std::string_view::npos ? value : value.substr(semicolon + 1)));
+}
+
+// Header-like groups of RFC 3464 2.1: unfolded lines.
+std::vector<std::pair<std::string, std::string>> status_fields(std::string_view body) {
+  std::vector<std::pair<std::string, std::string>> fields;
+  for (std::string_view line : split(body, '\n')) {
+    if (line.ends_with('\r')) {
+      line.remove_suffix(1);
+    }
+    if (!line.empty() && (line.front() == ' ' || line.front() == '\t')) {
+      if (!fields.empty()) {
+        fields.back().second += str_cat({" ", trim(line)});
+      }
+      continue;
+    }
+    const std::size_t colon = line.find(':');
+    if (colon != std::string_view::npos) {
+      fields.emplace_back(to_lower(trim(line.substr(0, colon))),
+                          std::string(trim(line.substr(colon + 1))));
+    }
+  }
+  return fields;
+}
+
+ReturnReport report_from(std::string_view body) {
+  ReturnReport report;
+  for (const auto& [name, value] : status_fields(body)) {
+    if (name == "action" && report.action.empty()) {
+      report.action = to_lower(value);
+    } else if (name == "status" && report.status.empty()) {
+      report.status = value.substr(0, value.find(' '));
+    } else if (name == "diagnostic-code" && report.diagnostic.empty()) {
+      report.diagnostic = without_type(value);
+    } else if (name == "remote-mta" && report.remote_mta.empty()) {
+      report.remote_mta = without_type(value);
+    }
+  }
+  return report;
+}
+
+// The octets between the part's header and the next delimiter of `boundary`.
+std::optional<std::string_view> find_status_part(std::string_view text,
+                                                 const std::string& boundary) {
+  const std::string delimiter = str_cat({"\r\n--", boundary});
+  std::size_t at = text.find(delimiter);
+  while (at != std::string_view::npos) {
+    const std::size_t begin = at + delimiter.size();
+    const std::size_t next = text.find(delimiter, begin);
+    const std::string_view part = text.substr(begin, next - begin);
+    const std::size_t header_end = part.find("\r\n\r\n");
+    if (header_end != std::string_view::npos) {
+      const std::string header = to_lower(part.substr(0, header_end));
+      if (header.find("message/delivery-status") != std::string::npos ||
+          header.find("message/global-delivery-status") != std::string::npos) {
+        return part.substr(header_end + 4);
+      }
+    }
+    at = next;
+  }
+  return std::nullopt;
+}
+
+bool is_status_code(std::string_view code) {
+  const auto parts = split(code, '.');
+  return parts.size() == 3 && parts[0].size() == 1 &&
+         std::all_of(parts.begin(), parts.end(), [](std::string_view part) {
+           return parse_u64(part).has_value() && part.size() <= 3;
+         });
+}
+
+struct Found {
+  spool::ParcelDir dir;
+  ParcelState state;
+};
+
+// nullopt: none has this token. Temporary: it is there but someone works on it.
+Result<std::optional<Found>> find_parcel(const SubmitContext& context, const std::string& token) {
+  std::vector<std::string> peers;
+  TRY_ASSIGN(peers, context.spool.peers());
+  for (const std::string& peer : peers) {
+    for (const spool::Stage stage :
+         {spool::Stage::kSent, spool::Stage::kReady, spool::Stage::kFailed}) {
+      std::vector<std::string> parcels;
+      TRY_ASSIGN(parcels, context.spool.list_parcels(peer, stage));
+      for (const std::string& id : parcels) {
+        const auto fields = spool::ParcelDir::peek_state(context.spool, peer, stage, id);
+        if (!fields.is_ok() || fields->get("token") != token) {
+          continue;
+        }
+        auto dir = spool::ParcelDir::claim(context.spool, peer, stage, id);
+        if (!dir.is_ok()) {
+          return dir.status();
+        }
+        if (!dir->has_value()) {
+          return Status::temporary("4.3.0", str_cat({"parcel ", id, " is being worked on"}));
+        }
+        return std::optional<Found>(Found{std::move(**dir), ParcelState::from(*fields)});
+      }
+    }
+  }
+  return std::optional<Found>();
+}
+
+Status apply(SubmitContext& context, const std::string& id, const ReturnReport& report,
+             std::optional<Found> found) {
+  const std::string action = report.action.empty() ? "unknown" : report.action;
+  if (!found) {
+    log::parcel_returned(id, "-", str_cat({action, "-no-such-parcel"}), report.status);
+    return Status::ok();
+  }
+  log::parcel_returned(found->dir.id(), found->dir.peer(), action, report.status);
+  if (action != "failed" || found->dir.stage() == spool::Stage::kFailed) {
+    return Status::ok();
+  }
+  // A report of failure may carry a 4.y.z status (time expired): failed it has all the same.
+  const bool usable = is_status_code(report.status) && report.status.starts_with('5');
+  const Status why = Status::permanent(
+      usable ? report.status : "5.4.0",
+      str_cat({"the mail gateway ", report.remote_mta.empty() ? "of the peer" : report.remote_mta,
+               " could not be reached or refused the mail"}));
+  return fail_parcel(context, found->dir, found->state, why, report.diagnostic);
+}
+
+Status handle_return(SubmitContext& context, const std::string& id) {
+  const std::string path = str_cat({context.spool.paths().returns(), "/", id});
+  const auto item = spool::ItemReader::open(context.spool.ops(), path);
+  if (!item.is_ok()) {
+    if (!item.status().is_permanent()) {
+      return item.status();
+    }
+    log::parcel_returned(id, "-", "unreadable", "");
+    return os::remove_if_exists(context.spool.ops(), path);
+  }
+  std::optional<ReturnReport> report;
+  const auto text = item->plain_text();
+  TRY_ASSIGN(report, parse_return(*text));
+  const std::string token =
+      item->envelope().recipients.empty()
+          ? ""
+          : return_token(*context.config, item->envelope().recipients.front().address);
+  if (!report || token.empty()) {
+    log::parcel_returned(id, "-", report ? "no-token" : "no-report", "");
+  } else {
+    std::optional<Found> found;
+    TRY_ASSIGN(found, find_parcel(context, token));
+    TRY(apply(context, id, *report, std::move(found)));
+  }
+  return os::remove_if_exists(context.spool.ops(), path);
+}
+
+}  // namespace
+
+Result<std::optional<ReturnReport>> parse_return(Source& plain_text) {
+  StringSink sink(kMaxReport);
+  TRY(copy(plain_text, sink).status());
+  const std::string text = sink.take();
+  StringSource source(text);
+  const auto header = mail::read_entity_header(source);
+  if (!header.is_ok() || !header->content_type.is("multipart/report")) {
+    return std::optional<ReturnReport>();
+  }
+  const std::string* boundary = header->content_type.param("boundary");
+  if (boundary == nullptr || boundary->empty()) {
+    return std::optional<ReturnReport>();
+  }
+  const auto part = find_status_part(text, *boundary);
+  return part ? std::optional<ReturnReport>(report_from(*part)) : std::optional<ReturnReport>();
+}
+
+std::string return_token(const config::Config& config, std::string_view recipient) {
+  const mail::AddressParts parts = mail::split_address(recipient);
+  const std::string prefix = str_cat({config.user, "+"});
+  if (!iequals(parts.domain, config.host) || !istarts_with(parts.local, prefix)) {
+    return "";
+  }
+  // Tokens are lower-case hex; a host on the way may have changed the case.
+  const std::string token = to_lower(parts.local.substr(prefix.size()));
+  const bool hex = std::all_of(token.begin(), token.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+  });
+  return hex ? token : "";
+}
+
+Status handle_returns(SubmitContext& context) {
+  std::vector<std::string> ids;
+  TRY_ASSIGN(ids, spool::list_ids(context.spool.ops(), context.spool.paths().returns()));
+  Status first;
+  for (const std::string& id : ids) {
+    const Status status = handle_return(context, id);
+    if (!status.is_ok()) {
+      log::trouble(id, status);
+      first = first.is_ok() ? status : first;
+    }
+  }
+  return first;
+}
+
+}  // namespace bsmtp::mda

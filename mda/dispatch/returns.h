@@ -1,0 +1,35 @@
+// Bounces of our parcels: mail to <user>+<token>@<host> that bsmtp-in kept in inbound/returns/.
+// The token finds the parcel (ready, sent or failed); RFC 3464's Action decides: `failed` -> every
+// inner sender gets a DSN and the parcel goes to failed/; anything else is logged. What matches
+// no parcel or is no delivery report changes nothing: it is logged and dropped.
+// Failure: temporary trouble of ours; the return stays for the next run. Threads: one at a time.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/base/stream.h"
+#include "mda/dispatch/submit_job.h"
+
+namespace bsmtp::mda {
+
+// The parts of a delivery report that matter here; "" where absent. `action` of several
+// recipients: the first one (a parcel has exactly one).
+struct ReturnReport {
+  std::string action;      // lower case: failed, delayed, delivered, relayed, expanded
+  std::string status;      // "5.1.1"
+  std::string diagnostic;  // Diagnostic-Code without its type
+  std::string remote_mta;
+};
+// Reads multipart/report (RFC 6522) with a message/delivery-status part, at most 1 MiB;
+// nullopt: it is none. Permanent never; temporary when the source fails.
+Result<std::optional<ReturnReport>> parse_return(Source& plain_text);
+
+// "bsmtp+<token>@host" -> token; "" when it is not our return address.
+std::string return_token(const config::Config& config, std::string_view recipient);
+
+// Handles everything in inbound/returns/.
+Status handle_returns(SubmitContext& context);
+
+}  // namespace bsmtp::mda

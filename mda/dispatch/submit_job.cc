@@ -1,0 +1,190 @@
+// See submit_job.h.
+#include "mda/dispatch/submit_job.h"
+
+#include "common/base/id.h"
+#include "common/base/text.h"
+#include "common/log/events.h"
+#include "common/mail/line.h"
+#include "common/os/fd_stream.h"
+#include "common/parcel/builder.h"
+#include "common/spool/item.h"
+#include "mda/notice/back_off.h"
+
+namespace bsmtp::mda {
+namespace {
+
+mail::Envelope parcel_envelope(const config::Config& config, const config::Peer& peer,
+                               const spool::ParcelDir& parcel, const ParcelState& state) {
+  mail::Envelope envelope;
+  envelope.sender = str_cat({config.user, "+", state.token, "@", config.host});
+  envelope.ret = "HDRS";
+  envelope.envid = mail::to_xtext(parcel.id());
+  mail::Recipient recipient;
+  recipient.address = peer.parcel_address();
+  recipient.notify = "FAILURE,DELAY";
+  recipient.orcpt = str_cat({"rfc822;", mail::to_xtext(peer.parcel_address())});
+  envelope.recipients.push_back(std::move(recipient));
+  return envelope;
+}
+
+Result<std::string> fresh_headers(const SubmitContext& context, const config::Peer& peer,
+                                  const spool::ParcelDir& parcel) {
+  const TimePoint now = context.clock.now();
+  std::string random;
+  TRY_ASSIGN(random, random_hex(8));
+  parcel::OuterHeaders headers;
+  headers.from = context.config->parcel_address();
+  headers.to = peer.parcel_address();
+  headers.parcel_id = parcel.id();
+  headers.message_id = str_cat({"<", parcel.id(), ".", random, "@", context.config->host, ">"});
+  headers.date = now;
+  return parcel::outer_headers(headers);
+}
+
+Status write_parcel(const spool::Spool& spool, const spool::ParcelDir& parcel,
+                    const std::string& headers, Sink& out) {
+  os::File entity;
+  TRY_ASSIGN(entity, parcel.open_entity());
+  os::FileSource source(spool.ops(), entity);
+  mail::TextStuffer stuffer(out, {mail::LineEnds::kCrlf, false});
+  TRY(stuffer.write(headers));
+  TRY(copy(source, stuffer).status());
+  return stuffer.finish();
+}
+
+class Submission {
+ public:
+  Submission(SubmitContext& context, const config::Peer& peer, spool::ParcelDir& parcel,
+             ParcelState state)
+      : context_(context), peer_(peer), parcel_(parcel), state_(std::move(state)) {}
+
+  Result<SubmitResult> run(HostMta& mta) {
+    const TimePoint now = context_.clock.now();
+    if (state_.token.empty() || state_.created == TimePoint()) {
+      return Status::temporary("4.3.0", str_cat({parcel_.path(),
+                                                 "/state: token or created is "
+                                                 "missing; the parcel stays in ready: restore "
+                                                 "the file"}));
+    }
+    if (now >= state_.expires) {
+      return fail(Status::permanent("5.4.7", "the mail could not be handed on in time"), "");
+    }
+    if (Status status = mta.ready(); !status.is_ok()) {
+      return SubmitResult{SubmitResult::Kind::kUnreachable, {}, status};
+    }
+    if (state_.submitting) {
+      log::ambiguous(parcel_.id(),
+                     "interrupted while the parcel was handed to the host MTA; it is sent again");
+    }
+    std::string headers;
+    TRY_ASSIGN(headers, fresh_headers(context_, peer_, parcel_));
+    state_.submitting = true;
+    TRY(parcel_.write_state(state_.to_fields()));
+    const smtp::Delivery delivery =
+        mta.send(parcel_envelope(*context_.config, peer_, parcel_, state_),
+                 [&](Sink& sink) { return write_parcel(context_.spool, parcel_, headers, sink); });
+    return conclude(delivery);
+  }
+
+ private:
+  Result<SubmitResult> conclude(const smtp::Delivery& delivery) {
+    const smtp::RecipientResult& result = delivery.recipients.at(0);
+    const std::string reply = result.reply.code == 0 ? "" : result.reply.to_string();
+    if (delivery.outcome == smtp::Outcome::kAmbiguous) {
+      log::ambiguous(parcel_.id(), "the host MTA's final reply was lost; the parcel is sent again");
+      return defer(Status::temporary("4.4.2", "the final reply was lost"));
+    }
+    if (result.status.is_ok()) {
+      return sent(delivery.final_reply.to_string());
+    }
+    return result.status.is_permanent() ? fail(result.status, reply) : defer(result.status);
+  }
+
+  Result<SubmitResult> sent(const std::string& reply) {
+    state_.submitting = false;
+    state_.answer = reply;
+    state_.finished = context_.clock.now();
+    log::parcel_submitted(parcel_.id(), peer_.name, reply);
+    TRY(parcel_.write_state(state_.to_fields()));
+    TRY(parcel_.move_to(spool::Stage::kSent));
+    return SubmitResult{SubmitResult::Kind::kSent, {}, Status::ok()};
+  }
+
+  Result<SubmitResult> defer(const Status& why) {
+    const config::Config& config = *context_.config;
+    const std::chrono::seconds wait =
+        back_off(++state_.attempts, config.retry_initial, config.retry_maximum);
+    state_.submitting = false;
+    state_.next = context_.clock.now() + wait;
+    state_.answer = why.to_string();
+    log::parcel_deferred(parcel_.id(), peer_.name, why, static_cast<std::uint64_t>(wait.count()));
+    TRY(parcel_.write_state(state_.to_fields()));
+    return SubmitResult{SubmitResult::Kind::kDeferred, state_.next, why};
+  }
+
+  Result<SubmitResult> fail(const Status& why, const std::string& diagnostic) {
+    TRY(fail_parcel(context_, parcel_, state_, why, diagnostic));
+    return SubmitResult{SubmitResult::Kind::kFailed, {}, why};
+  }
+
+  SubmitContext& context_;
+  const config::Peer& peer_;
+  spool::ParcelDir& parcel_;
+  ParcelState state_;
+};
+
+}  // namespace
+
+Result<SubmitResult> submit_parcel(SubmitContext& context, const config::Peer& peer,
+                                   const std::string& parcel_id, HostMta& mta) {
+  auto claimed = spool::ParcelDir::claim(context.spool, peer.name, spool::Stage::kReady, parcel_id);
+  if (!claimed.is_ok()) {
+    return claimed.status();
+  }
+  if (!claimed->has_value()) {
+    return SubmitResult{};
+  }
+  spool::ParcelDir& parcel = **claimed;
+  spool::Fields fields;
+  TRY_ASSIGN(fields, parcel.read_state());
+  return Submission(context, peer, parcel, ParcelState::from(fields)).run(mta);
+}
+
+Status fail_parcel(SubmitContext& context, spool::ParcelDir& parcel, ParcelState state,
+                   const Status& why, const std::string& diagnostic) {
+  const TimePoint now = context.clock.now();
+  std::vector<std::string> items;
+  TRY_ASSIGN(items, parcel.items());
+  for (const std::string& id : items) {
+    const auto item = spool::ItemReader::open(context.spool.ops(), parcel.item_path(id));
+    if (!item.is_ok()) {
+      if (!item.status().is_permanent()) {
+        return item.status();
+      }
+      log::alarm(id, str_cat({"its sender cannot be told that parcel ", parcel.id(),
+                              " failed: ", item.status().text()}));
+      continue;
+    }
+    const NoticeSubject subject{*context.config,
+                                context.notices,
+                                parcel.id(),
+                                id,
+                                parcel.peer(),
+                                id_time(id).value_or(state.created),
+                                now};
+    std::vector<DsnRecipient> recipients;
+    for (const mail::Recipient& recipient : item->envelope().recipients) {
+      recipients.push_back({recipient, why.code(), diagnostic, why.text(),
+                            diagnostic.empty() ? "" : context.config->host});
+    }
+    TRY(write_dsn(subject, NoticeKind::kFailure, *item, item->text_size(), recipients));
+  }
+  state.submitting = false;
+  state.answer = why.to_string();
+  state.finished = now;
+  log::parcel_failed(parcel.id(), parcel.peer(), why);
+  TRY(parcel.write_state(state.to_fields()));
+  return parcel.move_to(spool::Stage::kFailed);
+}
+
+}  // namespace bsmtp::mda
