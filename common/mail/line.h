@@ -97,6 +97,8 @@ class TextEndScanner {
   // Returns how many octets of `data` were consumed: all of them unless done().
   Result<std::size_t> feed(std::string_view data, Sink& out);
   bool done() const { return position_ == Position::kEnd; }
+  // What was fed so far is empty or ends in CRLF: an end dot may follow.
+  bool at_line_start() const { return position_ == Position::kLineStart; }
   // Not ok (5.6.1) from the first NUL, bare CR or bare LF on. Scanning goes on as if it were
   // ordinary text, so a server stays in step and answers after the true end; nothing that
   // followed such an octet may be used.

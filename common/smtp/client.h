@@ -12,7 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +20,7 @@
 #include "common/base/status.h"
 #include "common/base/stream.h"
 #include "common/mail/envelope.h"
+#include "common/smtp/extensions.h"
 #include "common/smtp/reply.h"
 
 namespace bsmtp::smtp {
@@ -34,6 +35,8 @@ class Transport {
   virtual Status write(std::string_view data) = 0;
   // For each following read or write.
   virtual void set_timeout(std::chrono::seconds timeout) = 0;
+  // Ends the connection at once, so that the peer cannot take what was sent for complete.
+  virtual void shutdown() = 0;
 };
 
 // RFC 5321 4.5.3.2.
@@ -43,15 +46,6 @@ struct Timeouts {
   std::chrono::seconds data_start{120};
   std::chrono::seconds data_block{180};
   std::chrono::seconds data_end{600};
-};
-
-struct Extensions {
-  bool pipelining = false;
-  bool eightbit = false;
-  bool dsn = false;
-  bool smtputf8 = false;
-  bool size = false;
-  std::uint64_t max_size = 0;  // 0 = none announced
 };
 
 enum class Stage { kLocal, kMail, kRcpt, kData, kText };
@@ -69,7 +63,7 @@ struct RecipientResult {
 
 enum class Outcome {
   kDone,       // every recipient's status is the server's (or kLocal) decision
-  kNotSent,    // the connection broke before the end dot: surely not accepted; all temporary
+  kNotSent,    // the connection broke before the end dot: surely not accepted by anyone
   kAmbiguous,  // it broke after the end dot and before its reply: maybe accepted
 };
 
@@ -117,19 +111,18 @@ class Client {
 
  private:
   struct Run;
-  class DataSink;
 
   Result<Reply> read_reply(std::chrono::seconds timeout);
   Status write(std::string_view data, std::chrono::seconds timeout);
-  Status ehlo();
-  void parse_extensions(const Reply& reply);
-  Status check_announced(const mail::Envelope& envelope) const;
-  mail::Envelope announced_only(const mail::Envelope& envelope) const;
-  bool envelope_stage(Run& run);
+  Result<Reply> command(const std::string& line);
+  void queue_commands(Run& run);
+  void envelope_stage(Run& run);
+  bool send_window(Run& run);
   bool take_reply(Run& run);
-  void text_stage(Run& run, const TextWriter& writer);
-  void lost(Run& run, const Status& why, Outcome outcome);
-  void reset();
+  void take_rcpt_reply(Run& run, std::size_t index, Reply reply);
+  void data_stage(Run& run, const TextWriter& writer);
+  void text_failed(Run& run, const Status& why, bool by_writer);
+  void final_reply(Run& run);
 
   Transport& transport_;
   Options options_;

@@ -1,0 +1,375 @@
+#include "common/smtp/client.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "common/base/text.h"
+#include "common/mail/address.h"
+#include "common/smtp/text_sink.h"
+
+namespace bsmtp::smtp {
+namespace {
+
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+constexpr int kClosing = 421;
+
+// Whether the reply says "this transaction is full", not "this address is bad".
+bool is_too_many(const Reply& reply) {
+  return reply.code == 452 && (reply.enhanced.empty() || reply.enhanced == "4.5.3");
+}
+
+}  // namespace
+
+std::string_view stage_name(Stage stage) {
+  switch (stage) {
+    case Stage::kLocal:
+      return "local check";
+    case Stage::kMail:
+      return "MAIL";
+    case Stage::kRcpt:
+      return "RCPT";
+    case Stage::kData:
+      return "DATA";
+    case Stage::kText:
+      return "end of data";
+  }
+  return "";
+}
+
+std::size_t Delivery::accepted() const {
+  return static_cast<std::size_t>(
+      std::count_if(recipients.begin(), recipients.end(),
+                    [](const RecipientResult& result) { return result.status.is_ok(); }));
+}
+
+// One transaction under way.
+struct Client::Run {
+  explicit Run(const mail::Envelope& e) : envelope(e), fates(e.recipients.size(), Fate::kOpen) {
+    delivery.recipients.resize(e.recipients.size());
+  }
+
+  enum class Kind { kReset, kMail, kRcpt, kData };
+  struct Command {
+    Kind kind;
+    std::size_t index;  // of the recipient
+    std::string line;
+  };
+  enum class Fate { kOpen, kAccepted, kDecided };
+
+  const mail::Envelope& envelope;
+  Delivery delivery;
+  std::vector<Fate> fates;  // as the recipients
+  std::vector<Command> commands;
+  std::size_t sent = 0;      // commands written
+  std::size_t answered = 0;  // commands whose reply has been read
+  bool mail_refused = false;
+  bool data_sent = false;
+  Reply data_reply;
+  bool over = false;  // the connection is lost or closing: all fates are decided
+
+  void decide(std::size_t index, Stage stage, const Reply& reply, const Status& status) {
+    delivery.recipients[index] = {stage, reply, status, false};
+    fates[index] = Fate::kDecided;
+  }
+  void decide_all(Stage stage, const Reply& reply, const Status& status) {
+    for (std::size_t i = 0; i < fates.size(); ++i) {
+      if (fates[i] != Fate::kDecided) {
+        decide(i, stage, reply, status);
+      }
+    }
+  }
+  bool any_accepted() const {
+    return std::find(fates.begin(), fates.end(), Fate::kAccepted) != fates.end();
+  }
+};
+
+Client::Client(Transport& transport, Options options)
+    : transport_(transport), options_(std::move(options)) {}
+
+Status Client::write(std::string_view data, seconds timeout) {
+  transport_.set_timeout(timeout);
+  const Status status = transport_.write(data);
+  return status.is_ok() ? status : status.with_context(options_.peer);
+}
+
+Result<Reply> Client::read_reply(seconds timeout) {
+  const auto deadline = steady_clock::now() + timeout;
+  ReplyParser parser;
+  std::array<char, 4096> block;  // NOLINT: filled by read before use
+  for (;;) {
+    auto fed = parser.feed(input_);
+    if (!fed.is_ok()) return fed.status().with_context(options_.peer);
+    input_.erase(0, *fed);
+    if (parser.done()) return parser.take();
+    const auto left = std::chrono::ceil<seconds>(deadline - steady_clock::now());
+    if (left <= seconds(0)) {
+      return Status::temporary("4.4.2", options_.peer + ": no reply in time");
+    }
+    transport_.set_timeout(left);
+    const auto got = transport_.read(block);
+    if (!got.is_ok()) return got.status().with_context(options_.peer);
+    if (*got == 0) {
+      return Status::temporary("4.4.2", options_.peer + ": the server closed the connection");
+    }
+    input_.append(block.data(), *got);
+  }
+}
+
+Result<Reply> Client::command(const std::string& line) {
+  TRY(write(line + "\r\n", options_.timeouts.command));
+  return read_reply(options_.timeouts.command);
+}
+
+Status Client::open() {
+  if (!mail::is_domain(options_.ehlo_name) && !mail::is_domain_literal(options_.ehlo_name)) {
+    return Status::temporary("4.3.5", str_cat({"host \"", printable(options_.ehlo_name, 255),
+                                               "\" cannot be named in EHLO; correct `host`"}));
+  }
+  const auto refused = [&](std::string_view what, const Reply& reply) {
+    return Status::temporary("4.4.0",
+                             str_cat({options_.peer, ": ", what, ": ", reply.to_string()}));
+  };
+  TRY_ASSIGN(const Reply greeting, read_reply(options_.timeouts.greeting));
+  if (greeting.code != 220) return refused("greeting", greeting);
+  TRY_ASSIGN(Reply reply, command("EHLO " + options_.ehlo_name));
+  if (reply.is_positive()) {
+    extensions_ = parse_extensions(reply);
+  } else if (reply.is_permanent()) {
+    TRY_ASSIGN(reply, command("HELO " + options_.ehlo_name));
+  }
+  if (!reply.is_positive()) return refused("EHLO", reply);
+  usable_ = true;
+  return Status::ok();
+}
+
+void Client::queue_commands(Run& run) {
+  const mail::Envelope envelope = announced_only(run.envelope, extensions_);
+  const auto mail_line = mail::format_mail(envelope);
+  if (!mail_line.is_ok()) {
+    run.decide_all(Stage::kLocal, {}, mail_line.status());
+    return;
+  }
+  if (in_transaction_) {
+    run.commands.push_back({Run::Kind::kReset, 0, "RSET"});
+  }
+  run.commands.push_back({Run::Kind::kMail, 0, *mail_line});
+  for (std::size_t i = 0; i < envelope.recipients.size(); ++i) {
+    const auto line = mail::format_rcpt(envelope.recipients[i]);
+    if (line.is_ok()) {
+      run.commands.push_back({Run::Kind::kRcpt, i, *line});
+    } else {
+      run.decide(i, Stage::kLocal, {}, line.status());
+    }
+  }
+  if (run.commands.back().kind != Run::Kind::kRcpt) {
+    run.commands.clear();  // nobody to send to
+    return;
+  }
+  run.commands.push_back({Run::Kind::kData, 0, "DATA"});
+}
+
+void Client::take_rcpt_reply(Run& run, std::size_t index, Reply reply) {
+  if (run.mail_refused) return;  // its fate is MAIL's
+  if (reply.is_positive()) {
+    run.fates[index] = Run::Fate::kAccepted;
+    run.delivery.recipients[index].reply = std::move(reply);
+    return;
+  }
+  const bool too_many = is_too_many(reply);
+  const Status status = reply.to_status("RCPT");
+  run.decide(index, Stage::kRcpt, reply, status);
+  run.delivery.recipients[index].too_many_recipients = too_many;
+}
+
+// Reads the reply to the oldest unanswered command. False when the connection is of no more use.
+bool Client::take_reply(Run& run) {
+  const Run::Command& sent = run.commands[run.answered++];
+  auto got = read_reply(sent.kind == Run::Kind::kData ? options_.timeouts.data_start
+                                                      : options_.timeouts.command);
+  constexpr Stage kStages[] = {Stage::kMail, Stage::kMail, Stage::kRcpt, Stage::kData};
+  const Stage stage = kStages[static_cast<std::size_t>(sent.kind)];
+  if (!got.is_ok()) {
+    usable_ = false;
+    run.over = true;
+    run.delivery.outcome = Outcome::kNotSent;
+    run.decide_all(stage, {}, got.status());
+    return false;
+  }
+  Reply reply = std::move(got).value();
+  if (reply.code == kClosing) {
+    usable_ = false;
+    run.over = true;
+    run.decide_all(stage, reply, reply.to_status(stage_name(stage)));
+    return false;
+  }
+  switch (sent.kind) {
+    case Run::Kind::kReset:
+      in_transaction_ = false;
+      break;
+    case Run::Kind::kMail:
+      in_transaction_ = reply.is_positive();
+      if (!reply.is_positive()) {
+        run.mail_refused = true;
+        run.decide_all(Stage::kMail, reply, reply.to_status("MAIL"));
+      }
+      break;
+    case Run::Kind::kRcpt:
+      take_rcpt_reply(run, sent.index, std::move(reply));
+      break;
+    case Run::Kind::kData:
+      run.data_reply = std::move(reply);
+  }
+  return true;
+}
+
+// Writes the next commands, at most a window of them, and takes their replies.
+bool Client::send_window(Run& run) {
+  const std::size_t window =
+      extensions_.pipelining && options_.pipelining ? std::max<std::size_t>(options_.window, 1) : 1;
+  std::string block;
+  for (std::size_t i = 0; i < window && run.sent < run.commands.size(); ++i) {
+    const Run::Command& next = run.commands[run.sent];
+    // With every earlier reply at hand it is known whether DATA makes sense.
+    if (next.kind == Run::Kind::kData && i == 0 && !run.any_accepted()) break;
+    block += next.line;
+    block += "\r\n";
+    run.data_sent = next.kind == Run::Kind::kData;
+    ++run.sent;
+  }
+  if (block.empty()) return false;
+  const Status written = write(block, options_.timeouts.command);
+  if (!written.is_ok()) {
+    usable_ = false;
+    run.over = true;
+    run.delivery.outcome = Outcome::kNotSent;
+    run.decide_all(Stage::kMail, {}, written);
+    return false;
+  }
+  while (run.answered < run.sent) {
+    if (!take_reply(run)) return false;
+  }
+  return !(run.mail_refused && !run.data_sent);
+}
+
+void Client::envelope_stage(Run& run) {
+  while (run.sent < run.commands.size() && send_window(run)) {
+  }
+}
+
+Delivery Client::send(const mail::Envelope& envelope, Source& stuffed) {
+  return send(envelope, [&](Sink& sink) { return copy(stuffed, sink).status(); });
+}
+
+Delivery Client::send(const mail::Envelope& envelope, const TextWriter& writer) {
+  Run run(envelope);
+  run.delivery.dsn_passed_on = extensions_.dsn;
+  if (!usable_) {
+    run.delivery.outcome = Outcome::kNotSent;
+    run.decide_all(Stage::kLocal, {},
+                   Status::temporary("4.4.2", options_.peer + ": no usable connection"));
+    return std::move(run.delivery);
+  }
+  if (const Status announced = check_announced(envelope, extensions_, options_.peer);
+      !announced.is_ok()) {
+    run.decide_all(Stage::kLocal, {}, announced);
+    return std::move(run.delivery);
+  }
+  queue_commands(run);
+  envelope_stage(run);
+  if (!run.over && run.data_sent) {
+    data_stage(run, writer);
+  }
+  return std::move(run.delivery);
+}
+
+// After the reply to DATA.
+void Client::data_stage(Run& run, const TextWriter& writer) {
+  if (run.data_reply.code != 354) {
+    if (run.data_reply.is_positive()) {  // neither takes the text nor refuses it: out of step
+      usable_ = false;
+      transport_.shutdown();
+    }
+    run.decide_all(Stage::kData, run.data_reply,
+                   run.data_reply.is_positive()
+                       ? Status::temporary("4.5.0", "DATA: " + run.data_reply.to_string())
+                       : run.data_reply.to_status("DATA"));
+    return;
+  }
+  if (!run.any_accepted()) {  // RFC 2920 3.1: a pipelined DATA was accepted for nobody
+    const Status ended = write(".\r\n", options_.timeouts.data_block);
+    in_transaction_ = false;
+    usable_ = ended.is_ok() && read_reply(options_.timeouts.data_end).is_ok();
+    return;
+  }
+  TextSink sink(
+      [this](std::string_view block) { return this->write(block, options_.timeouts.data_block); });
+  Status status = writer(sink);
+  run.delivery.text_octets = sink.octets();
+  if (!sink.transport_failure().is_ok()) {
+    text_failed(run, sink.transport_failure(), false);
+    return;
+  }
+  if (const Status text = sink.check_end(); !text.is_ok() && status.is_ok()) {
+    status = text;
+  }
+  if (!status.is_ok()) {
+    text_failed(run, status, true);
+    return;
+  }
+  if (const Status ended = sink.end_dot(); !ended.is_ok()) {
+    // The last block and its end dot are one write: how much of it arrived cannot be known.
+    usable_ = false;
+    run.delivery.outcome = Outcome::kAmbiguous;
+    run.decide_all(Stage::kText, {}, ended);
+    return;
+  }
+  final_reply(run);
+}
+
+// The text could not be sent whole and no end dot has been sent.
+void Client::text_failed(Run& run, const Status& why, bool by_writer) {
+  usable_ = false;
+  if (!by_writer) {
+    // A server that has enough of a text may say why before it closes (552, 421).
+    const auto last_words = read_reply(seconds(1));
+    if (last_words.is_ok() && (last_words->is_temporary() || last_words->is_permanent())) {
+      run.delivery.final_reply = *last_words;
+      run.decide_all(Stage::kText, *last_words, last_words->to_status("end of data"));
+      transport_.shutdown();
+      return;
+    }
+  }
+  transport_.shutdown();
+  run.delivery.outcome = Outcome::kNotSent;
+  run.decide_all(by_writer ? Stage::kLocal : Stage::kText, {}, why);
+}
+
+void Client::final_reply(Run& run) {
+  auto got = read_reply(options_.timeouts.data_end);
+  if (!got.is_ok() || got->is_intermediate()) {
+    usable_ = false;
+    transport_.shutdown();
+    run.delivery.outcome = Outcome::kAmbiguous;
+    run.decide_all(Stage::kText, got.is_ok() ? *got : Reply(),
+                   got.is_ok() ? got->to_status("end of data") : got.status());
+    return;
+  }
+  in_transaction_ = false;
+  usable_ = got->code != kClosing;
+  run.delivery.final_reply = *got;
+  run.decide_all(Stage::kText, *got, got->to_status("end of data"));
+}
+
+void Client::quit() {
+  if (!usable_) return;
+  usable_ = false;
+  if (write("QUIT\r\n", seconds(5)).is_ok()) {
+    const auto ignored = read_reply(seconds(5));
+    static_cast<void>(ignored);
+  }
+}
+
+}  // namespace bsmtp::smtp
