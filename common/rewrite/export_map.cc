@@ -123,8 +123,10 @@ class Exporter {
     const Answer answer = ask(host);
     for (std::size_t depth = 0; depth < max_stars_; ++depth) {
       host = str_cat({kProbeLabel, ".", host});
-      if (ask(host).peer != answer.peer) {
+      const Answer deeper = ask(host);
+      if (deeper.peer != answer.peer || deeper.differs != answer.differs) {
         note(*rule, "hosts at different depths below it go different ways (a `*` rule)");
+        leave(key, rule);
         return;
       }
     }
@@ -139,10 +141,19 @@ class Exporter {
     } else if (answer.changed) {
       note(*rule, "the rule also rewrites the address; the table tunnels it unrewritten");
     }
-    if (answer.peer.empty() && parent_peer(key).empty()) {
-      return;
+    if (answer.peer.empty()) {
+      leave(key, rule);
+    } else {
+      table_[key] = ExportEntry{key, answer.peer, t_.where(*rule)};
     }
-    table_[key] = ExportEntry{key, answer.peer, t_.where(*rule)};
+  }
+
+  // Takes `key` out of a tunneled parent. What a table cannot say is left to the MTA rather than
+  // sent to a peer for which the rules do not mean it.
+  void leave(const std::string& key, const Rule* rule) {
+    if (!parent_peer(key).empty()) {
+      table_[key] = ExportEntry{key, "", t_.where(*rule)};
+    }
   }
 
   void star_pattern(const std::string& key, const Rule* rule) {
@@ -152,6 +163,10 @@ class Exporter {
     }
     if (ask(host).peer != look_up(host)) {
       note(*rule, "a table knows no number of labels; the milter alone follows it");
+      const std::string below = key.substr(key.rfind('*') + 1);
+      if (!below.empty()) {
+        leave(below, rule);
+      }
     }
   }
 
