@@ -1,0 +1,279 @@
+#include "mda/ctl/ctl_check.h"
+
+#include <map>
+#include <memory>
+
+#include "common/base/text.h"
+#include "common/base/units.h"
+#include "common/os/file_ops.h"
+#include "common/os/socket.h"
+#include "common/rewrite/export_map.h"
+#include "common/rewrite/rules.h"
+#include "mda/ctl/ctl_process.h"
+#include "mda/ctl/ctl_rules.h"
+
+namespace bsmtp::mda::ctl {
+namespace {
+
+// Base64 in lines of 76 with CRLF, and room for headers, boundary and signature.
+std::uint64_t wire_size(std::uint64_t plain) {
+  return plain / 57 * 78 + 78 + 16384;
+}
+
+// Postfix time values: a number and s, m, h, d or w, as our own durations.
+std::optional<std::chrono::seconds> mta_time(const MtaParameter& mta, const std::string& name) {
+  const auto value = parse_duration(mta(name));
+  return value.is_ok() ? std::optional(*value) : std::nullopt;
+}
+
+// One inequality between two times.
+struct Order {
+  std::string shorter_name;
+  std::chrono::seconds shorter;
+  std::string longer_name;
+  std::chrono::seconds longer;
+  std::string reason;
+  bool serious = true;
+};
+
+void judge(const Order& order, Findings& findings, std::uint64_t& bad) {
+  if (order.shorter <= order.longer) {
+    return;
+  }
+  ++bad;
+  const std::string text =
+      str_cat({order.shorter_name, " = ", format_duration(order.shorter), " is longer than ",
+               order.longer_name, " = ", format_duration(order.longer), ": ", order.reason});
+  const std::string remedy =
+      str_cat({"lower ", order.shorter_name, " or raise ", order.longer_name});
+  if (order.serious) {
+    findings.problem("timers", text, remedy);
+  } else {
+    findings.warn("timers", text, remedy);
+  }
+}
+
+std::vector<Order> own_orders(const config::Config& c) {
+  return {
+      {"heartbeat", 4 * c.heartbeat, "accept-while-stalled", c.accept_while_stalled,
+       "bsmtp-out would refuse mail although the dispatcher lives (four heartbeats are counted)"},
+      {"agent-deadline", c.agent_deadline, "tmp-age", c.tmp_age,
+       "a temporary file could be swept while its agent still works"},
+      {"quarantine-digest", c.quarantine_digest, "quarantine-age", c.quarantine_age,
+       "parcels would leave the quarantine before anyone is told"},
+      {"retry-initial", c.retry_initial, "retry-maximum", c.retry_maximum,
+       "the back-off cannot begin above its limit"},
+      {"retry-maximum", c.retry_maximum, "delivery-expire", c.delivery_expire,
+       "a deferred message could expire before its second attempt"},
+      {"clock-skew", c.clock_skew, "parcel-lifetime", c.parcel_lifetime,
+       "a parcel could be refused as made in the future until it has expired"},
+      {"clock-skew", c.clock_skew, "ledger-retention", c.ledger_retention,
+       "a parcel could be replayed after the ledger has forgotten it"},
+  };
+}
+
+void check_postfix_times(const config::Config& c, const MtaParameter& mta, Findings& findings,
+                         std::uint64_t& bad) {
+  const auto queue = mta_time(mta, "maximal_queue_lifetime");
+  if (queue) {
+    judge({"Postfix maximal_queue_lifetime", *queue, "parcel-lifetime", c.parcel_lifetime,
+           "the MTA could hand over a parcel that the peer refuses as expired"},
+          findings, bad);
+    judge({"Postfix maximal_queue_lifetime", *queue, "keep-sent", c.keep_sent,
+           "a parcel's late bounce would find its senders gone, and nobody would be told", false},
+          findings, bad);
+    judge({"accept-while-stalled", c.accept_while_stalled, "Postfix maximal_queue_lifetime", *queue,
+           "mail would be taken from the MTA when its own queue already gave up"},
+          findings, bad);
+  }
+  for (const std::string name : {"bsmtp-in_time_limit", "bsmtp-out_time_limit"}) {
+    auto limit = mta_time(mta, name);
+    if (!limit) {
+      limit = mta_time(mta, "command_time_limit");
+    }
+    if (limit) {
+      judge(
+          {"agent-deadline", c.agent_deadline + std::chrono::seconds(30), "Postfix " + name, *limit,
+           "Postfix bounces mail whose agent oversteps the limit; the agent must give "
+           "up half a minute earlier"},
+          findings, bad);
+    }
+  }
+}
+
+}  // namespace
+
+MtaParameter postfix_parameters() {
+  const std::string postconf = find_program("postconf");
+  auto cache = std::make_shared<std::map<std::string, std::string>>();
+  return [postconf, cache](const std::string& name) -> std::string {
+    if (postconf.empty()) {
+      return "";
+    }
+    const auto known = cache->find(name);
+    if (known != cache->end()) {
+      return known->second;
+    }
+    const auto output = run_program({postconf, "-h", name}, true);
+    const std::string value = output.is_ok() && output->exit_code == 0
+                                  ? std::string(trim(output->output))
+                                  : std::string();
+    return cache->emplace(name, value).first->second;
+  };
+}
+
+void check_timers(const config::Config& config, const MtaParameter& mta, Findings& findings) {
+  std::uint64_t bad = 0;
+  for (const Order& order : own_orders(config)) {
+    judge(order, findings, bad);
+  }
+  check_postfix_times(config, mta, findings, bad);
+  if (config.smtp_timeout < std::chrono::seconds(600)) {
+    findings.warn("timers",
+                  "smtp-timeout = " + format_duration(config.smtp_timeout) +
+                      " is below the 10 minutes that RFC 5321 4.5.3.2.6 asks for",
+                  "raise smtp-timeout: a reply that comes later makes a duplicate");
+  }
+  if (bad == 0) {
+    findings.ok("timers", "all inequalities hold");
+  }
+}
+
+void check_sizes(const config::Config& config, const MtaParameter& mta, Findings& findings) {
+  const auto limit = parse_u64(mta("message_size_limit"));
+  if (!limit || *limit == 0) {
+    findings.ok("sizes", limit ? "the MTA has no message size limit"
+                               : "no Postfix here: compare the parcel size with the MTA's limit");
+    return;
+  }
+  bool good = true;
+  for (const config::Peer& peer : config.peers) {
+    if (wire_size(peer.max_bytes) > *limit) {
+      good = false;
+      findings.problem("peer " + peer.name,
+                       str_cat({"max-bytes = ", format_size(peer.max_bytes),
+                                " can make a parcel of ", std::to_string(wire_size(peer.max_bytes)),
+                                " octets; Postfix message_size_limit is ", std::to_string(*limit)}),
+                       "lower max-bytes to " + std::to_string((*limit - 16384 - 78) / 78 * 57) +
+                           " or raise message_size_limit on both hosts");
+    }
+  }
+  if (config.max_parcel_bytes < *limit) {
+    good = false;
+    findings.warn("sizes",
+                  str_cat({"max-parcel-bytes = ", format_size(config.max_parcel_bytes),
+                           " is below Postfix message_size_limit = ", std::to_string(*limit)}),
+                  "raise max-parcel-bytes: the MTA takes parcels that bsmtp-in then refuses");
+  }
+  if (good) {
+    findings.ok("sizes", "parcels fit into message_size_limit = " + std::to_string(*limit));
+  }
+}
+
+void check_socket(const config::Config& config, const MtaParameter& mta, Findings& findings) {
+  const std::string& socket = config.milter_socket;
+  if (socket.rfind("unix:", 0) != 0) {
+    findings.ok("milter-socket", socket);
+    return;
+  }
+  const std::string path = socket.substr(5);
+  const std::string directory = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+  const auto info = os::real_file_ops().stat(directory);
+  if (!info.is_ok()) {
+    findings.problem("milter-socket", info.status().text(),
+                     "make the directory, owned by the milter's user and closed to others");
+    return;
+  }
+  constexpr std::size_t kMaxSocketPath = 107;  // sockaddr_un
+  if (path.size() > kMaxSocketPath) {
+    findings.problem("milter-socket", path + " is longer than 107 octets", "use a shorter path");
+    return;
+  }
+  const std::string queue = mta("queue_directory");
+  if (!queue.empty() && path.rfind(queue + "/", 0) != 0) {
+    findings.warn("milter-socket",
+                  str_cat({path, " is not below Postfix' queue_directory ", queue,
+                           "; a chrooted smtpd cannot see it"}),
+                  str_cat({"use unix:", queue, "/bsmtp/milter.sock"}));
+    return;
+  }
+  findings.ok("milter-socket", path);
+}
+
+void check_rules(const config::Config& config, Findings& findings) {
+  const auto rules = rewrite::RuleSet::load(config.rewrite_rules, rule_options(config));
+  if (!rules.is_ok()) {
+    findings.problem("rewrite-rules", rules.status().text(),
+                     "mend the line; `bsmtpctl rules test ADDRESS` shows the effect");
+    return;
+  }
+  for (const std::string& warning : (*rules)->warnings()) {
+    findings.warn("rewrite-rules", warning, "");
+  }
+  findings.ok("rewrite-rules", std::to_string((*rules)->size()) + " rules in " +
+                                   std::to_string((*rules)->files().size()) + " files");
+  const std::string remedy = "run `bsmtpctl rules export --postfix --write`";
+  const auto map = rewrite::ExportedMap::open(config.export_map);
+  if (!map.is_ok()) {
+    findings.problem("export-map",
+                     map.status().text() +
+                         " (without it mail from aliases and forwards passes "
+                         "beside the tunnel)",
+                     remedy);
+    return;
+  }
+  const auto written = os::real_file_ops().stat(config.export_map);
+  for (const std::string& file : (*rules)->files()) {
+    const auto changed = os::real_file_ops().stat(file);
+    if (written.is_ok() && changed.is_ok() && changed->modified > written->modified) {
+      findings.warn("export-map", config.export_map + " is older than " + file, remedy);
+      return;
+    }
+  }
+  findings.ok("export-map", std::to_string(map->size()) + " entries");
+}
+
+void check_listeners(const config::Config& config, Findings& findings) {
+  os::SocketOptions options;
+  options.connect_timeout = std::chrono::milliseconds(2000);
+  for (const auto& [key, url] : {std::pair<std::string, std::string>{"submit", config.submit},
+                                 {"resubmit", config.resubmit}}) {
+    const auto endpoint = os::parse_endpoint(url);
+    if (!endpoint.is_ok()) {
+      findings.problem(key, endpoint.status().text(), "write smtp://HOST:PORT");
+      continue;
+    }
+    const auto socket = os::Socket::connect(*endpoint, options);
+    if (!socket.is_ok()) {
+      findings.warn(key, socket.status().text(),
+                    "start the MTA, or its listener for unpacked mail; parcels and messages wait");
+      continue;
+    }
+    findings.ok(key, url + " answers");
+  }
+}
+
+std::vector<Finding> check_everything(const std::string& config_file, const Clock& /*clock*/) {
+  Findings findings;
+  const auto config = config::load(config_file);
+  if (!config.is_ok()) {
+    findings.problem("configuration", config.status().text(),
+                     "`bsmtpctl config describe` explains every key");
+    return findings.take();
+  }
+  findings.ok("configuration", join(config->files, ", "));
+  if (config->peers.empty()) {
+    findings.warn("peers", "no peer is configured", "`bsmtpctl peer add NAME --host HOST ...`");
+  }
+  const MtaParameter mta = postfix_parameters();
+  check_timers(*config, mta, findings);
+  check_sizes(*config, mta, findings);
+  check_keys(*config, findings);
+  check_spool(*config, findings);
+  check_rules(*config, findings);
+  check_socket(*config, mta, findings);
+  check_listeners(*config, findings);
+  return findings.take();
+}
+
+}  // namespace bsmtp::mda::ctl

@@ -1,0 +1,57 @@
+// The checks of `bsmtpctl config check`: everything that would otherwise be found out by mail
+// that waits. Each finding says what was looked at, what is wrong and what to do. Changes
+// nothing. Steps that touch a spool or a key home run as its owner, in a child, because what
+// root may read says nothing about what the programs may.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/config/config.h"
+
+namespace bsmtp::mda::ctl {
+
+struct Finding {
+  enum class Level { kOk, kWarning, kProblem };
+  Level level = Level::kOk;
+  std::string about;  // "spool", "peer remote1", "timers"
+  std::string text;
+  std::string remedy;
+};
+
+class Findings {
+ public:
+  void ok(const std::string& about, const std::string& text) {
+    list_.push_back({Finding::Level::kOk, about, text, ""});
+  }
+  void warn(const std::string& about, const std::string& text, const std::string& remedy) {
+    list_.push_back({Finding::Level::kWarning, about, text, remedy});
+  }
+  void problem(const std::string& about, const std::string& text, const std::string& remedy) {
+    list_.push_back({Finding::Level::kProblem, about, text, remedy});
+  }
+  std::vector<Finding> take() { return std::move(list_); }
+
+ private:
+  std::vector<Finding> list_;
+};
+
+// Value of a parameter of the host MTA's, as `postconf -h` prints it; "" when unknown.
+using MtaParameter = std::function<std::string(const std::string& name)>;
+// Asks postconf; always "" where there is none.
+MtaParameter postfix_parameters();
+
+std::vector<Finding> check_everything(const std::string& config_file, const Clock& clock);
+
+// The parts, for tests.
+void check_timers(const config::Config& config, const MtaParameter& mta, Findings& findings);
+void check_sizes(const config::Config& config, const MtaParameter& mta, Findings& findings);
+void check_socket(const config::Config& config, const MtaParameter& mta, Findings& findings);
+void check_keys(const config::Config& config, Findings& findings);
+void check_spool(const config::Config& config, Findings& findings);
+void check_rules(const config::Config& config, Findings& findings);
+void check_listeners(const config::Config& config, Findings& findings);
+
+}  // namespace bsmtp::mda::ctl

@@ -1,0 +1,150 @@
+// config check's look at key homes and spool, each as the user whose program needs it.
+#include <unistd.h>
+
+#include "common/base/text.h"
+#include "common/crypto/openpgp.h"
+#include "common/os/file_ops.h"
+#include "common/os/identity.h"
+#include "common/spool/spool.h"
+#include "mda/ctl/ctl_check.h"
+#include "mda/ctl/ctl_identity.h"
+#include "mda/receive/policy.h"
+
+namespace bsmtp::mda::ctl {
+namespace {
+
+Status check_signer(const config::Config& config) {
+  TRY(crypto::check_home(config.sign_home()));
+  TRY(os::check_private_directory(config.sign_home()));
+  crypto::SignerOptions options;
+  options.home = config.sign_home();
+  options.fingerprint = config.sign_key;
+  options.passphrase_file = config.sign_passphrase_file;
+  if (!options.passphrase_file.empty()) {
+    TRY(os::check_secret_file(options.passphrase_file));
+  }
+  return crypto::Signer::open(options).status();
+}
+
+Status check_verifier(const config::Config& config) {
+  TRY(crypto::check_home(config.verify_home()));
+  return open_verifier(config).status();
+}
+
+Status writable(const std::string& path) {
+  if (::access(path.c_str(), R_OK | W_OK | X_OK) != 0) {
+    return Status::from_errno(path + " is not writable", errno);
+  }
+  return Status::ok();
+}
+
+void check_separation(const config::Config& config, Findings& findings) {
+  const auto spool = os::owner_of(config.spool_directory);
+  const auto sign = os::owner_of(config.sign_home());
+  if (!spool.is_ok() || !sign.is_ok()) {
+    return;  // found elsewhere
+  }
+  if (spool->uid == sign->uid) {
+    findings.warn("users",
+                  "spool and signing key belong to one user: whoever breaks into "
+                  "bsmtp-in can sign",
+                  "for more than a test, give openpgp-directory/sign a user of its own");
+    return;
+  }
+  if (!os::has_root()) {
+    return;  // cannot look through the other's eyes
+  }
+  const Status peeked = step_as_owner_of(config.spool_directory, [&config] {
+    return ::access(config.sign_home().c_str(), R_OK) == 0 ? Status::ok()
+                                                           : Status::temporary("4.3.0", "no");
+  });
+  if (peeked.is_ok()) {
+    findings.problem("users", "the spool's user can read " + config.sign_home(),
+                     "chmod 0700 " + config.sign_home());
+  } else {
+    findings.ok("users", "bsmtp-in's user cannot read the signing key");
+  }
+}
+
+}  // namespace
+
+void check_keys(const config::Config& config, Findings& findings) {
+  if (config.sign_key.empty()) {
+    findings.problem("sign-key", "not set: no parcel can be signed",
+                     "`bsmtpctl key generate`, then write its fingerprint into bsmtp.conf");
+  } else if (const Status s =
+                 step_as_owner_of(config.sign_home(), [&config] { return check_signer(config); });
+             !s.is_ok()) {
+    findings.problem("sign-key", s.text(), "`bsmtpctl key list` shows what is there");
+  } else {
+    findings.ok("sign-key", config.sign_key);
+  }
+  bool pinned = false;
+  for (const config::Peer& peer : config.peers) {
+    const std::string about = "peer " + peer.name;
+    pinned = pinned || !peer.openpgp_keys.empty();
+    for (const std::string& key : peer.openpgp_keys) {
+      if (iequals(key, config.sign_key)) {
+        findings.problem(about, "its openpgp-key is this gateway's own sign-key",
+                         "remove it; ask the peer's admin for the peer's key");
+      }
+    }
+    if (peer.openpgp_keys.empty() && peer.require == config::Require::kSignature &&
+        peer.state != config::PeerState::kOff) {
+      findings.problem(about, "no openpgp-key: nothing it sends can be verified",
+                       "`bsmtpctl key import FILE --peer " + peer.name + "`");
+    }
+  }
+  // bsmtp-in runs as the spool's owner: what it can read is what counts.
+  if (const Status s =
+          step_as_owner_of(config.spool_directory, [&config] { return check_verifier(config); });
+      !s.is_ok()) {
+    findings.problem(
+        "verify keys", s.text(),
+        "bsmtp-in answers 75 until this is mended; keys come by `bsmtpctl key import`");
+  } else if (pinned) {
+    findings.ok("verify keys", "all pinned keys can be loaded");
+  }
+  check_separation(config, findings);
+}
+
+void check_spool(const config::Config& config, Findings& findings) {
+  const std::string& root = config.spool_directory;
+  os::FileOps& ops = os::real_file_ops();
+  const Status opened = step_as_owner_of(root, [&]() -> Status {
+    TRY_ASSIGN(const spool::Spool spool, spool::Spool::open(ops, root));
+    const spool::Paths& paths = spool.paths();
+    for (const std::string& directory :
+         {paths.inbound_tmp(), paths.accepted(), paths.quarantine(), paths.returns()}) {
+      TRY(writable(directory));
+    }
+    for (const config::Peer& peer : config.peers) {
+      TRY(writable(paths.tmp(peer.name)));
+      TRY(writable(paths.incoming(peer.name)));
+    }
+    return spool.require_free(static_cast<unsigned>(config.free_percent_enqueue));
+  });
+  if (!opened.is_ok()) {
+    findings.problem("spool", opened.text(),
+                     "`bsmtpctl spool create` makes what is missing; NFS and the like are refused");
+    return;
+  }
+  const Status dispatch = step_as_owner_of(config.sign_home(), [&]() -> Status {
+    const spool::Paths paths(root);
+    TRY(writable(root));
+    for (const std::string& directory : {paths.accepted(), paths.deferred(), paths.notices_tmp(),
+                                         paths.notices_ready(), paths.quarantine()}) {
+      TRY(writable(directory));
+    }
+    return Status::ok();
+  });
+  if (!dispatch.is_ok()) {
+    findings.problem("spool", "bsmtp-dispatch's user: " + dispatch.text(),
+                     "put the owner of the signing key into the spool's group; directories are "
+                     "2770");
+    return;
+  }
+  findings.ok("spool", root);
+}
+
+}  // namespace bsmtp::mda::ctl

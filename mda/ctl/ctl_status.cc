@@ -1,0 +1,188 @@
+// bsmtpctl status: the whole gateway on one page, and with --check a yes or no for monitoring.
+#include <algorithm>
+
+#include "common/base/id.h"
+#include "common/base/text.h"
+#include "common/base/units.h"
+#include "common/os/file_ops.h"
+#include "common/spool/heartbeat.h"
+#include "common/spool/spool.h"
+#include "mda/ctl/ctl_handlers.h"
+#include "mda/ctl/ctl_lookup.h"
+#include "mda/ctl/ctl_output.h"
+#include "mda/receive/receiver.h"
+
+namespace bsmtp::mda::ctl {
+namespace {
+
+struct PeerStatus {
+  std::string name;
+  std::uint64_t waiting = 0;
+  std::optional<TimePoint> oldest;
+  std::map<std::string, std::uint64_t> stages;
+};
+
+struct Overview {
+  std::vector<PeerStatus> peers;
+  std::map<std::string, std::uint64_t> inbound;  // accepted, deferred, returns, notices
+  std::uint64_t quarantined = 0;
+  spool::QuarantineCounters counters;
+  std::optional<TimePoint> heartbeat;
+  unsigned free_percent = 100;
+  std::vector<std::string> problems;
+};
+
+Result<std::uint64_t> count_entries(os::FileOps& ops, const std::string& directory) {
+  TRY_ASSIGN(const auto names, ops.list(directory));
+  return names.size();
+}
+
+Result<PeerStatus> peer_status(const spool::Spool& spool, const std::string& name) {
+  PeerStatus peer;
+  peer.name = name;
+  TRY_ASSIGN(const auto waiting, spool.list_incoming(name));
+  peer.waiting = waiting.size();
+  if (!waiting.empty()) {
+    peer.oldest = id_time(waiting.front());
+  }
+  for (const spool::Stage stage : spool::kStages) {
+    TRY_ASSIGN(const auto ids, spool.list_parcels(name, stage));
+    peer.stages[std::string(spool::stage_name(stage))] = ids.size();
+  }
+  return peer;
+}
+
+void find_problems(const config::Config& config, TimePoint now, Overview& status) {
+  auto& problems = status.problems;
+  if (!status.heartbeat) {
+    problems.emplace_back("no dispatcher has ever run on this spool; start bsmtp-dispatch");
+  } else if (now - *status.heartbeat > 4 * config.heartbeat + std::chrono::seconds(60)) {
+    problems.push_back("the dispatcher's last sign of life is " + age_text(*status.heartbeat, now) +
+                       " old; look for bsmtp-dispatch in the "
+                       "service manager and the mail log");
+  }
+  for (const PeerStatus& peer : status.peers) {
+    const config::Peer* known = config.find_peer(peer.name);
+    const auto patience =
+        (known == nullptr ? std::chrono::seconds(0) : known->max_age) + config.retry_maximum;
+    if (peer.oldest && now - *peer.oldest > patience) {
+      problems.push_back("peer " + peer.name + ": the oldest message has waited " +
+                         age_text(*peer.oldest, now) + "; see `bsmtpctl parcel list`");
+    }
+    for (const char* stage : {"held", "failed"}) {
+      if (const auto found = peer.stages.find(stage);
+          found != peer.stages.end() && found->second != 0) {
+        problems.push_back(str_cat({"peer ", peer.name, ": ", std::to_string(found->second), " ",
+                                    stage, " parcels; see `bsmtpctl parcel show ID`"}));
+      }
+    }
+  }
+  if (status.free_percent < config.free_percent_quarantine) {
+    problems.push_back("only " + std::to_string(status.free_percent) +
+                       " % of the spool's file system is free; make room");
+  }
+}
+
+Result<Overview> collect(const Context& context) {
+  const config::Config& config = *context.config;
+  TRY_ASSIGN(const spool::Spool spool, open_spool(context));
+  os::FileOps& ops = spool.ops();
+  Overview status;
+  TRY_ASSIGN(const auto peers, spool.peers());
+  for (const std::string& name : peers) {
+    TRY_ASSIGN(auto peer, peer_status(spool, name));
+    status.peers.push_back(std::move(peer));
+  }
+  const spool::Paths& paths = spool.paths();
+  TRY_ASSIGN(status.inbound["accepted"], count_entries(ops, paths.accepted()));
+  TRY_ASSIGN(status.inbound["deferred"], count_entries(ops, paths.deferred()));
+  TRY_ASSIGN(status.inbound["returns"], count_entries(ops, paths.returns()));
+  TRY_ASSIGN(status.inbound["notices"], count_entries(ops, paths.notices_ready()));
+  TRY_ASSIGN(const auto quarantine, open_quarantine(ops, config));
+  TRY_ASSIGN(const auto held, spool::list_ids(ops, quarantine.directory()));
+  status.quarantined = held.size();
+  TRY_ASSIGN(status.counters, quarantine.counters());
+  TRY_ASSIGN(const auto beat, spool::read_heartbeat(spool));
+  if (beat) {
+    status.heartbeat = beat->time;
+  }
+  TRY_ASSIGN(const os::FileSystemInfo disk, ops.file_system(spool.root()));
+  status.free_percent = disk.free_percent;
+  find_problems(config, context.clock.now(), status);
+  return status;
+}
+
+void print_json(std::ostream& out, const Overview& status) {
+  Json json;
+  json.object().field("heartbeat", status.heartbeat ? time_text(*status.heartbeat) : "");
+  json.count("free_percent", status.free_percent).key("peers").array();
+  for (const PeerStatus& peer : status.peers) {
+    json.object()
+        .field("peer", peer.name)
+        .count("waiting", peer.waiting)
+        .field("oldest", peer.oldest ? time_text(*peer.oldest) : "");
+    for (const auto& [stage, n] : peer.stages) {
+      json.count(stage, n);
+    }
+    json.end();
+  }
+  json.end().key("inbound").object();
+  for (const auto& [name, n] : status.inbound) {
+    json.count(name, n);
+  }
+  json.end()
+      .key("quarantine")
+      .object()
+      .count("entries", status.quarantined)
+      .count("quarantined", status.counters.quarantined)
+      .count("shapeless", status.counters.shapeless)
+      .count("shed", status.counters.shed)
+      .count("evicted", status.counters.evicted)
+      .end()
+      .key("problems")
+      .array();
+  for (const std::string& problem : status.problems) {
+    json.string(problem);
+  }
+  out << json.end().end().text();
+}
+
+void print_page(std::ostream& out, const Overview& status, TimePoint now) {
+  out << "dispatcher  "
+      << (status.heartbeat ? "last sign of life " + age_text(*status.heartbeat, now) + " ago"
+                           : "never ran on this spool")
+      << "\ndisk        " << status.free_percent << " % free\n\n";
+  Table table({"PEER", "WAITING", "OLDEST", "BUILDING", "READY", "SENT", "HELD", "FAILED"});
+  for (const PeerStatus& peer : status.peers) {
+    std::vector<std::string> row = {peer.name, std::to_string(peer.waiting),
+                                    peer.oldest ? age_text(*peer.oldest, now) : "-"};
+    for (const char* stage : {"building", "ready", "sent", "held", "failed"}) {
+      row.push_back(std::to_string(peer.stages.at(stage)));
+    }
+    table.add(std::move(row));
+  }
+  table.print(out);
+  out << "\ninbound     " << status.inbound.at("accepted") << " accepted, "
+      << status.inbound.at("deferred") << " deferred, " << status.inbound.at("returns")
+      << " returns\nnotices     " << status.inbound.at("notices") << " to send\nquarantine  "
+      << status.quarantined << " kept (" << status.counters.quarantined << " ever), "
+      << status.counters.shapeless << " that were no parcels dropped, " << status.counters.shed
+      << " shed\n";
+  for (const std::string& problem : status.problems) {
+    out << "PROBLEM: " << problem << "\n";
+  }
+}
+
+}  // namespace
+
+Result<int> status_show(Context& context, const Arguments& arguments) {
+  TRY_ASSIGN(const Overview status, collect(context));
+  if (context.json) {
+    print_json(context.out, status);
+  } else {
+    print_page(context.out, status, context.clock.now());
+  }
+  return arguments.has("check") && !status.problems.empty() ? kExitProblem : kExitOk;
+}
+
+}  // namespace bsmtp::mda::ctl
