@@ -126,6 +126,10 @@ Result<std::string> Signer::Impl::sign(gpgme_data_t data) {
     if (!passphrase.failure().is_ok()) {
       return passphrase.failure().with_context(what());
     }
+    if (gpgme_err_code(error) == GPG_ERR_BAD_PASSPHRASE) {
+      return Status::temporary("4.7.0", what() + ": the passphrase in " + options.passphrase_file +
+                                            " is not the one of the key");
+    }
     return gpgme_trouble(what(), error,
                          "see bsmtpctl key list, and whether " + options.home +
                              " is writable for gpg-agent's sockets");
