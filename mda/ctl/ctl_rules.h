@@ -33,6 +33,7 @@ struct RulesExportOptions {
   std::string output;                   // --output F: to F, atomically
   std::string transport = "bsmtp-out";  // --transport
   std::string nexthop;                  // --nexthop, "" = the peer's pseudo-domain
+  std::string direct = ":";             // --direct: what exempt addresses get, e.g. "smtp:"
   bool json = false;                    // entries and what was left out, as JSON, on `out`
 };
 // --postfix. Without write and output the map itself goes to `out`.
