@@ -1,5 +1,10 @@
 #include "common/bsmtp/writer.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <limits>
+#include <vector>
+
 #include "common/base/text.h"
 #include "common/mail/address.h"
 
@@ -26,13 +31,39 @@ Status Writer::begin() {
 }
 
 Result<ItemInfo> Writer::add_item(Source& item) {
+  return copy_item(item, 0, std::numeric_limits<std::size_t>::max());
+}
+
+Result<ItemInfo> Writer::add_item(const OpenItem& open) {
+  std::size_t first = 0;
+  std::uint64_t octets = 0;
+  for (;;) {
+    TRY_ASSIGN(const std::unique_ptr<Source> item, open());
+    TRY_ASSIGN(ItemInfo info, copy_item(*item, first, options_.max_recipients));
+    octets += info.octets;
+    first += options_.max_recipients;
+    if (first >= info.envelope.recipients.size()) {
+      info.octets = octets;
+      return info;
+    }
+  }
+}
+
+// One transaction for `count` recipients of the item, counted from `first`.
+Result<ItemInfo> Writer::copy_item(Source& item, std::size_t first, std::size_t count) {
   TRY_ASSIGN(mail::TransactionHead head, mail::read_transaction_head(item));
   TRY(requirements_.add(head.envelope, options_.agreement));
   ItemInfo info;
   info.envelope = std::move(head.envelope);
+  mail::Envelope written = info.envelope;
+  std::vector<mail::Recipient>& all = written.recipients;
+  const std::size_t begin = std::min(first, all.size());
+  const std::size_t end = begin + std::min(count, all.size() - begin);
+  all.erase(all.begin() + static_cast<std::ptrdiff_t>(end), all.end());
+  all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(begin));
   const std::uint64_t before = out_.count();
   // Written anew from what was understood: no octet of the head passes unread.
-  TRY_ASSIGN(const std::string text, mail::format_transaction_head(info.envelope));
+  TRY_ASSIGN(const std::string text, mail::format_transaction_head(written));
   TRY(out_.write(text));
   TRY_ASSIGN(info.text, mail::copy_transaction_text(head, item, out_));
   TRY(out_.write(".\r\n"));

@@ -7,6 +7,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 
 #include "common/base/status.h"
@@ -27,11 +29,17 @@ struct ItemInfo {
 // Writer::add_item.
 Result<ItemInfo> inspect_item(Source& item);
 
+// Opens an item anew each time it is called.
+using OpenItem = std::function<Result<std::unique_ptr<Source>>()>;
+
 class Writer {
  public:
   struct Options {
     std::string host;  // this gateway, for EHLO
     Agreement agreement;
+    // Of one transaction written by add_item(OpenItem): what every processor must take
+    // (RFC 5321 4.5.3.1.8), since a batch cannot see a 452.
+    std::size_t max_recipients = 100;
   };
   // `out` must outlive the writer; it is not finished by it.
   Writer(Sink& out, Options options);
@@ -41,6 +49,9 @@ class Writer {
   // 5.6.7/5.5.4: not agreed with this peer. After a failure the object is not usable any more
   // (octets of the item may have gone out): find bad items with inspect_item() first.
   Result<ItemInfo> add_item(Source& item);
+  // The same, and an item with more than max_recipients becomes several transactions with the
+  // same text. The info's octets count all of them.
+  Result<ItemInfo> add_item(const OpenItem& open);
   // QUIT.
   Status finish();
 
@@ -49,6 +60,8 @@ class Writer {
   const Requirements& requirements() const { return requirements_; }
 
  private:
+  Result<ItemInfo> copy_item(Source& item, std::size_t first, std::size_t count);
+
   CountingSink out_;
   Options options_;
   Requirements requirements_;
