@@ -6,21 +6,10 @@
 
 #include "common/base/check.h"
 #include "common/os/socket.h"
+#include "common/smtp/socket_transport.h"
 
 namespace bsmtp::mda {
 namespace {
-
-class SocketTransport final : public smtp::Transport {
- public:
-  explicit SocketTransport(os::Socket socket) : socket_(std::move(socket)) {}
-  Result<std::size_t> read(std::span<char> out) override { return socket_.read(out); }
-  Status write(std::string_view data) override { return socket_.write(data); }
-  void set_timeout(std::chrono::seconds timeout) override { socket_.set_timeout(timeout); }
-  void shutdown_now() { socket_.shutdown_now(); }
-
- private:
-  os::Socket socket_;
-};
 
 smtp::Client::Options client_options(const HostMtaOptions& options) {
   smtp::Client::Options out;
@@ -40,11 +29,11 @@ class HostMta::Link {
  public:
   Link(os::Socket socket, const HostMtaOptions& options)
       : transport_(std::move(socket)), client_(transport_, client_options(options)) {}
-  SocketTransport& transport() { return transport_; }
+  smtp::SocketTransport& transport() { return transport_; }
   smtp::Client& client() { return client_; }
 
  private:
-  SocketTransport transport_;
+  smtp::SocketTransport transport_;
   smtp::Client client_;
 };
 
@@ -70,7 +59,7 @@ Status HostMta::ready() {
     const std::lock_guard<std::mutex> lock(mutex_);
     link_ = std::make_unique<Link>(std::move(socket).value(), options_);
     if (interrupted_) {
-      link_->transport().shutdown_now();
+      link_->transport().shutdown();
     }
   }
   Status status = link_->client().open();
@@ -108,7 +97,7 @@ void HostMta::interrupt() {
   const std::lock_guard<std::mutex> lock(mutex_);
   interrupted_ = true;
   if (link_ != nullptr) {
-    link_->transport().shutdown_now();
+    link_->transport().shutdown();
   }
 }
 

@@ -1,0 +1,110 @@
+// Outbound: the outbound half of the dispatcher as one thread sees it: per peer what waits, what
+// is being built, what is ready; which batch closes when; who gets the next free worker. Peers
+// take turns, so none blocks another. The work itself is done by pools (build_job, submit_job).
+// Failure: trouble with one peer postpones that peer; trouble with the host MTA postpones all
+// submissions; nothing is lost by either. Threads: all functions from one thread; results of
+// workers come back through the Mailbox and run there.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/config/config.h"
+#include "common/crypto/openpgp.h"
+#include "common/spool/heartbeat.h"
+#include "common/spool/spool.h"
+#include "mda/dispatch/batch_policy.h"
+#include "mda/dispatch/mailbox.h"
+#include "mda/dispatch/submit_job.h"
+#include "mda/dispatch/waiting_index.h"
+#include "mda/dispatch/worker_pool.h"
+
+namespace bsmtp::mda {
+
+class Outbound {
+ public:
+  // All references must outlive it. `peers`: names to work for (configured, not off).
+  Outbound(std::shared_ptr<const config::Config> config, const spool::Spool& spool,
+           NoticeStore& notices, const Clock& clock, Mailbox& mailbox,
+           const std::vector<std::string>& peers);
+  ~Outbound();
+  Outbound(const Outbound&) = delete;
+  Outbound& operator=(const Outbound&) = delete;
+
+  // Reads incoming/ and ready/ of all peers anew.
+  Status scan();
+  // One peer's abandoned parcels go back to incoming/.
+  Status recover();
+  void item_arrived(const std::string& peer, const std::string& id);
+  void item_left(const std::string& peer, const std::string& id);
+  void parcel_arrived(const std::string& peer, const std::string& id);  // in ready/
+  void parcel_left(const std::string& peer, const std::string& id);
+  // What waits now is built now, and what is ready submitted now, whatever the back-off.
+  void flush(const std::string& peer);
+
+  // Starts all that is due and finds a free worker; returns when to come again at the latest.
+  std::optional<TimePoint> tick();
+  // No job is running (after tick(): and none is due).
+  bool idle() const { return building_ == 0 && submitting_ == 0; }
+  // Something due could not be done since the start.
+  bool had_trouble() const { return trouble_; }
+  // Per peer since when its mail is late: past max-age unbuilt, or built and not handed over.
+  std::map<std::string, TimePoint> late_since() const;
+  void stop(std::chrono::milliseconds grace);
+
+ private:
+  struct Ready {
+    TimePoint next{};
+    TimePoint created{};
+    bool in_work = false;
+  };
+  struct Queue {
+    const config::Peer* peer = nullptr;
+    WaitingIndex waiting;
+    std::map<std::string, Ready> ready;
+    std::size_t building = 0;
+    TimePoint flush_until{};       // items that arrived until then are built at once
+    TimePoint build_not_before{};  // after trouble
+    std::uint64_t build_failures = 0;
+  };
+
+  Status scan_incoming(const std::string& peer, Queue& queue);
+  Status scan_ready(const std::string& peer, Queue& queue);
+  BatchDecision decide(const Queue& queue, TimePoint now) const;
+  void tick_builds(TimePoint now, std::optional<TimePoint>& due);
+  void tick_submissions(TimePoint now, std::optional<TimePoint>& due);
+  bool space_is_low(TimePoint now, std::optional<TimePoint>& due);
+  bool start_build(const std::string& name, Queue& queue, BatchDecision decision);
+  void build_done(const std::string& name, const Status& status,
+                  const std::optional<std::string>& parcel);
+  void start_submission(const std::string& name, Queue& queue, const std::string& parcel);
+  void submission_done(const std::string& name, const std::string& parcel,
+                       const Result<SubmitResult>& result);
+
+  std::shared_ptr<const config::Config> config_;
+  const spool::Spool& spool_;
+  NoticeStore& notices_;
+  const Clock& clock_;
+  Mailbox& mailbox_;
+  std::map<std::string, Queue> queues_;
+  std::string last_built_;  // peers take turns
+  std::string last_submitted_;
+  std::size_t building_ = 0;
+  std::size_t submitting_ = 0;
+  std::uint64_t unreachable_ = 0;  // in a row
+  TimePoint submit_not_before_{};
+  TimePoint space_checked_{};
+  bool space_low_ = false;
+  bool trouble_ = false;
+  std::vector<std::optional<crypto::Signer>> signers_;  // one per build worker
+  std::vector<std::unique_ptr<HostMta>> mtas_;          // one per submit worker
+  WorkerPool builders_;
+  WorkerPool submitters_;  // last: their tasks use what stands above
+};
+
+}  // namespace bsmtp::mda

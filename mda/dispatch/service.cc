@@ -1,0 +1,354 @@
+// See service.h.
+#include "mda/dispatch/service.h"
+
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+
+#include "common/base/text.h"
+#include "common/log/events.h"
+#include "mda/dispatch/flush_request.h"
+#include "mda/dispatch/returns.h"
+
+namespace bsmtp::mda {
+namespace {
+
+constexpr std::chrono::seconds kSweepInterval{3600};
+constexpr std::chrono::milliseconds kGrace{4000};
+
+// Watch tags: places common to all peers, then kPlaces for each peer.
+enum SharedPlace : int { kAccepted = 1, kNoticesReady, kReturnsPlace, kFirstPeer };
+enum PeerPlace : int { kPeerRoot, kIncoming, kReadyPlace, kPlaces };
+
+void earlier(std::optional<TimePoint>& due, std::optional<TimePoint> when) {
+  if (when && (!due || *when < *due)) {
+    due = when;
+  }
+}
+
+}  // namespace
+
+Result<UniqueFd> start_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+    sigaddset(&set, signal);
+  }
+  if (const int error = pthread_sigmask(SIG_BLOCK, &set, nullptr); error != 0) {
+    return Status::from_errno("pthread_sigmask", error);
+  }
+  std::signal(SIGPIPE, SIG_IGN);
+  UniqueFd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd.valid()) {
+    return Status::from_errno("signalfd", errno);
+  }
+  return fd;
+}
+
+Result<std::unique_ptr<Service>> Service::open(std::shared_ptr<const config::Config> config,
+                                               const Clock& clock, ServiceOptions options) {
+  std::vector<std::string> names;
+  for (const config::Peer& peer : config->peers) {
+    names.push_back(peer.name);
+  }
+  TRY(spool::Spool::create_layout(os::real_file_ops(), config->spool_directory, names));
+  auto spool = spool::Spool::open(os::real_file_ops(), config->spool_directory);
+  if (!spool.is_ok()) {
+    return spool.status();
+  }
+  if (!options.peer.empty()) {
+    const config::Peer* peer = config->peer_for_argument(options.peer);
+    if (peer == nullptr) {
+      return Status::temporary("4.3.5", str_cat({"--peer ", printable(options.peer, 100),
+                                                 ": no such peer in the configuration"}));
+    }
+    options.peer = peer->name;
+  }
+  std::unique_ptr<Service> service(
+      new Service(std::move(config), clock, std::move(options), std::move(spool).value()));
+  TRY(service->start());
+  return service;
+}
+
+Service::Service(std::shared_ptr<const config::Config> config, const Clock& clock,
+                 ServiceOptions options, spool::Spool spool)
+    : config_(std::move(config)),
+      clock_(clock),
+      options_(std::move(options)),
+      spool_(std::move(spool)) {
+  for (const config::Peer& peer : config_->peers) {
+    if (options_.peer.empty() || options_.peer == peer.name) {
+      peers_.push_back(peer.name);
+    }
+  }
+}
+
+Service::~Service() {
+  stop();
+}
+
+Status Service::start() {
+  auto journal = ledger::Journal::open(spool_.paths().ledger());
+  if (journal.is_ok()) {
+    journal_ = std::move(journal).value();
+  } else {
+    trouble_ = true;
+    log::alarm("ledger", str_cat({journal.status().text(), "; accepted mail waits undelivered"}));
+  }
+  auto quarantine = spool::Quarantine::open(
+      spool_.ops(), spool_.paths().quarantine(), spool_.paths().inbound_tmp(),
+      {config_->quarantine_bytes, config_->quarantine_count, config_->quarantine_age});
+  if (!quarantine.is_ok()) {
+    return quarantine.status();
+  }
+  quarantine_.emplace(std::move(quarantine).value());
+  TRY_ASSIGN(mailbox_, Mailbox::open());
+  auto watcher = Watcher::open();
+  if (!watcher.is_ok()) {
+    return watcher.status();
+  }
+  watcher_.emplace(std::move(watcher).value());
+  notices_ = std::make_unique<NoticeStore>(spool_, journal_.get());
+  notice_sender_ = std::make_unique<NoticeSender>(config_, *notices_, clock_);
+  outbound_ = std::make_unique<Outbound>(config_, spool_, *notices_, clock_, *mailbox_, peers_);
+  helpers_ = std::make_unique<WorkerPool>(periodic_.size());
+  if (journal_ != nullptr) {
+    deliverer_ = std::make_unique<Deliverer>(config_, spool_, *journal_, *notices_, *quarantine_,
+                                             clock_, [box = mailbox_.get()] { box->wake(); });
+    deliverer_->only_peer(options_.peer);
+  }
+  TRY(watch_all());
+  TRY(outbound_->recover());
+  return scan_all();
+}
+
+Status Service::watch_all() {
+  const spool::Paths& paths = spool_.paths();
+  TRY(watcher_->watch(paths.accepted(), kAccepted));
+  TRY(watcher_->watch(paths.notices_ready(), kNoticesReady));
+  TRY(watcher_->watch(paths.returns(), kReturnsPlace));
+  int tag = kFirstPeer;
+  for (const std::string& peer : peers_) {
+    TRY(watcher_->watch(paths.peer(peer), tag + kPeerRoot));
+    TRY(watcher_->watch(paths.incoming(peer), tag + kIncoming));
+    TRY(watcher_->watch(paths.stage(peer, spool::Stage::kReady), tag + kReadyPlace));
+    tag += kPlaces;
+  }
+  return Status::ok();
+}
+
+Status Service::scan_all() {
+  rescan_ = false;
+  accepted_changed_ = true;
+  periodic(Task::kNotices).wanted = true;
+  periodic(Task::kReturns).wanted = true;
+  TRY(outbound_->scan());
+  flush_peers();
+  return Status::ok();
+}
+
+void Service::flush_peers() {
+  for (const std::string& peer : peers_) {
+    const auto asked = take_flush_request(spool_, peer);
+    if (!asked.is_ok()) {
+      log::trouble(peer, asked.status());
+    } else if (asked.value()) {
+      outbound_->flush(peer);
+    }
+  }
+}
+
+Result<ServiceEnd> Service::run(int signal_fd, const std::function<bool()>& reload_ok) {
+  if (options_.flush) {
+    outbound_->flush("");
+  }
+  for (;;) {
+    mailbox_->drain();
+    TRY(handle_events());
+    if (rescan_) {
+      TRY(scan_all());
+    }
+    const std::optional<TimePoint> due = tick();
+    if (options_.once && all_idle()) {
+      const bool trouble =
+          trouble_ || outbound_->had_trouble() || (deliverer_ && deliverer_->paused());
+      stop();
+      return trouble ? ServiceEnd::kDoneWithTrouble : ServiceEnd::kDone;
+    }
+    TRY(wait(signal_fd, due));
+    if (const auto end = handle_signal(signal_fd, reload_ok)) {
+      stop();
+      return *end;
+    }
+  }
+}
+
+Status Service::handle_events() {
+  std::vector<Watcher::Event> events;
+  TRY_ASSIGN(events, watcher_->read());
+  for (const Watcher::Event& event : events) {
+    const bool arrived = event.kind == Watcher::Kind::kArrived;
+    if (event.kind == Watcher::Kind::kOverflow) {
+      rescan_ = true;
+    } else if (event.tag == kAccepted) {
+      accepted_changed_ = accepted_changed_ || arrived;
+    } else if (event.tag == kNoticesReady) {
+      periodic(Task::kNotices).wanted |= arrived;
+    } else if (event.tag == kReturnsPlace) {
+      periodic(Task::kReturns).wanted |= arrived;
+    } else if (event.tag >= kFirstPeer) {
+      const auto index = static_cast<std::size_t>((event.tag - kFirstPeer) / kPlaces);
+      handle_peer_event(peers_.at(index), (event.tag - kFirstPeer) % kPlaces, event);
+    }
+  }
+  return Status::ok();
+}
+
+void Service::handle_peer_event(const std::string& peer, int place, const Watcher::Event& event) {
+  const bool arrived = event.kind == Watcher::Kind::kArrived;
+  if (place == kIncoming) {
+    arrived ? outbound_->item_arrived(peer, event.name) : outbound_->item_left(peer, event.name);
+  } else if (place == kReadyPlace) {
+    arrived ? outbound_->parcel_arrived(peer, event.name)
+            : outbound_->parcel_left(peer, event.name);
+  } else if (arrived && event.name == kFlushName) {
+    flush_peers();
+  }
+}
+
+std::optional<TimePoint> Service::tick() {
+  const TimePoint now = clock_.now();
+  std::optional<TimePoint> due = outbound_->tick();
+  if (deliverer_) {
+    const auto next = deliverer_->next_due();
+    if (accepted_changed_ || (next && *next <= now)) {
+      accepted_changed_ = false;
+      if (const Status status = deliverer_->scan(); !status.is_ok()) {
+        trouble_ = true;
+        log::trouble("accepted", status);
+      }
+    }
+    earlier(due, deliverer_->next_due());
+  }
+  for (const Task task : {Task::kNotices, Task::kReturns, Task::kSweep}) {
+    start_periodic(task, now, due);
+  }
+  beat(now, due);
+  return due;
+}
+
+void Service::start_periodic(Task task, TimePoint now, std::optional<TimePoint>& due) {
+  Periodic& p = periodic(task);
+  if (!p.running && (p.wanted || (p.next && *p.next <= now))) {
+    p.wanted = false;
+    p.next.reset();
+    p.running = true;
+    helpers_->submit([this, task](std::size_t) { run_task(task); });
+  }
+  if (!p.running) {
+    earlier(due, p.next);
+  }
+}
+
+void Service::run_task(Task task) {
+  std::optional<TimePoint> next;
+  Status status;
+  SubmitContext context{config_, spool_, *notices_, clock_};
+  const TimePoint later = clock_.now() + config_->retry_initial;
+  if (task == Task::kNotices) {
+    const auto sent = notice_sender_->run();
+    status = sent.status();
+    next = sent.is_ok() ? sent.value() : later;
+  } else if (task == Task::kReturns) {
+    status = handle_returns(context);
+    next = status.is_ok() ? std::nullopt : std::optional<TimePoint>(later);
+  } else {
+    SweepReport report;
+    status = sweep(context, journal_.get(), *quarantine_, peers_, report);
+    next = clock_.now() + kSweepInterval;
+  }
+  mailbox_->post([this, task, next, status] {
+    trouble_ = trouble_ || !status.is_ok() || (task != Task::kSweep && next);
+    task_done(task, next);
+  });
+}
+
+void Service::task_done(Task task, std::optional<TimePoint> next) {
+  periodic(task).running = false;
+  periodic(task).next = next;
+}
+
+void Service::beat(TimePoint now, std::optional<TimePoint>& due) {
+  // A restricted run says nothing about the other peers' mail.
+  if (!options_.peer.empty()) {
+    return;
+  }
+  if (now >= last_beat_ + config_->heartbeat || now < last_beat_) {
+    last_beat_ = now;
+    const Status status = spool::write_heartbeat(spool_, {now, outbound_->late_since()});
+    if (!status.is_ok()) {
+      log::trouble("heartbeat", status);
+    }
+  }
+  earlier(due, last_beat_ + config_->heartbeat);
+}
+
+bool Service::all_idle() {
+  const bool helpers_idle = std::none_of(periodic_.begin(), periodic_.end(),
+                                         [](const Periodic& p) { return p.running || p.wanted; });
+  return helpers_idle && outbound_->idle() && !accepted_changed_ &&
+         (!deliverer_ || deliverer_->idle());
+}
+
+Status Service::wait(int signal_fd, std::optional<TimePoint> due) {
+  std::array<pollfd, 3> fds = {
+      {{signal_fd, POLLIN, 0}, {watcher_->fd(), POLLIN, 0}, {mailbox_->fd(), POLLIN, 0}}};
+  int timeout = -1;
+  if (due) {
+    // Rounded up, so that the time has really come when poll returns; capped, so that a clock
+    // set forward is noticed.
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(*due - clock_.now()).count();
+    timeout = static_cast<int>(std::clamp<std::int64_t>(left, 0, 3600L * 1000));
+  }
+  if (::poll(fds.data(), fds.size(), timeout) < 0 && errno != EINTR) {
+    return Status::from_errno("poll", errno);
+  }
+  return Status::ok();
+}
+
+std::optional<ServiceEnd> Service::handle_signal(int signal_fd,
+                                                 const std::function<bool()>& reload_ok) {
+  signalfd_siginfo info{};
+  while (::read(signal_fd, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
+    if (info.ssi_signo != static_cast<std::uint32_t>(SIGHUP)) {
+      return ServiceEnd::kStopped;
+    }
+    if (reload_ok()) {
+      return ServiceEnd::kReload;
+    }
+  }
+  return std::nullopt;
+}
+
+void Service::stop() {
+  if (notice_sender_) {
+    notice_sender_->interrupt();
+  }
+  if (deliverer_) {
+    deliverer_->stop(kGrace);
+  }
+  if (outbound_) {
+    outbound_->stop(kGrace);
+  }
+  helpers_.reset();
+  // After the last worker nobody posts any more.
+  deliverer_.reset();
+  outbound_.reset();
+}
+
+}  // namespace bsmtp::mda

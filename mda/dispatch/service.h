@@ -1,0 +1,100 @@
+// Service: bsmtp-dispatch itself: one thread that watches the spool, keeps the time and the
+// heartbeat, and drives Outbound, Deliverer and the notices; all work is done by their workers.
+// Sleeps in poll() until something arrives or is due. SIGTERM/SIGINT: ends gracefully within
+// seconds (what is under way is finished or rolled back); SIGHUP: ends with kReload and the
+// caller starts a new Service with the new configuration.
+// Failure: what cannot be opened at start. A ledger that cannot be opened stops delivery (alarm)
+// but not the outbound half. Threads: one; start_signals() first.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/config/config.h"
+#include "common/ledger/journal.h"
+#include "common/spool/quarantine.h"
+#include "common/spool/spool.h"
+#include "mda/deliver/deliverer.h"
+#include "mda/dispatch/mailbox.h"
+#include "mda/dispatch/outbound.h"
+#include "mda/dispatch/sweep.h"
+#include "mda/dispatch/watcher.h"
+#include "mda/notice/sender.h"
+
+namespace bsmtp::mda {
+
+struct ServiceOptions {
+  bool once = false;
+  bool flush = false;
+  std::string peer;  // "" = all
+};
+
+enum class ServiceEnd { kStopped, kReload, kDone, kDoneWithTrouble };
+
+// Blocks SIGTERM, SIGINT and SIGHUP in this and all later threads, ignores SIGPIPE, and returns
+// the descriptor on which they arrive.
+Result<UniqueFd> start_signals();
+
+class Service {
+ public:
+  static Result<std::unique_ptr<Service>> open(std::shared_ptr<const config::Config> config,
+                                               const Clock& clock, ServiceOptions options);
+  ~Service();
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  // `reload_ok` is asked at SIGHUP: false keeps the present configuration.
+  Result<ServiceEnd> run(int signal_fd, const std::function<bool()>& reload_ok);
+
+ private:
+  enum class Task { kNotices, kReturns, kSweep };
+  struct Periodic {
+    bool running = false;
+    bool wanted = true;             // something arrived
+    std::optional<TimePoint> next;  // and by time
+  };
+
+  Service(std::shared_ptr<const config::Config> config, const Clock& clock, ServiceOptions options,
+          spool::Spool spool);
+  Status start();
+  Status watch_all();
+  Status scan_all();
+  Status handle_events();
+  void handle_peer_event(const std::string& peer, int place, const Watcher::Event& event);
+  void flush_peers();
+  std::optional<TimePoint> tick();
+  void start_periodic(Task task, TimePoint now, std::optional<TimePoint>& due);
+  void run_task(Task task);
+  void task_done(Task task, std::optional<TimePoint> next);
+  void beat(TimePoint now, std::optional<TimePoint>& due);
+  bool all_idle();
+  Status wait(int signal_fd, std::optional<TimePoint> due);
+  std::optional<ServiceEnd> handle_signal(int signal_fd, const std::function<bool()>& reload_ok);
+  void stop();
+  Periodic& periodic(Task task) { return periodic_.at(static_cast<std::size_t>(task)); }
+
+  std::shared_ptr<const config::Config> config_;
+  const Clock& clock_;
+  ServiceOptions options_;
+  spool::Spool spool_;
+  std::vector<std::string> peers_;  // worked for; the index gives the watch tags
+  std::unique_ptr<ledger::Journal> journal_;
+  std::optional<spool::Quarantine> quarantine_;
+  std::unique_ptr<NoticeStore> notices_;
+  std::unique_ptr<Mailbox> mailbox_;
+  std::optional<Watcher> watcher_;
+  std::unique_ptr<NoticeSender> notice_sender_;
+  std::unique_ptr<Outbound> outbound_;
+  std::unique_ptr<Deliverer> deliverer_;
+  std::unique_ptr<WorkerPool> helpers_;
+  std::array<Periodic, 3> periodic_;
+  bool accepted_changed_ = true;
+  bool rescan_ = false;
+  bool trouble_ = false;
+  TimePoint last_beat_{};
+};
+
+}  // namespace bsmtp::mda
