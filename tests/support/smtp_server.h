@@ -3,12 +3,11 @@
 // served by its own thread. Knows nothing of the product beyond common/base.
 #pragma once
 
-#include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <mutex>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -47,21 +46,29 @@ class SmtpServer {
   std::uint16_t port() const { return port_; }
   // A new connected socket to the server.
   UniqueFd connect() const;
-  // Waits until the connection at hand has ended, then tells what came.
+  // Each waits (10 s at most) until the connections made by connect() have ended, then tells
+  // what came.
   std::vector<Message> messages() const;
   std::vector<std::string> commands() const;
   // How many separate reads the commands came in: shows pipelining.
   std::size_t reads() const;
-  // Ends the server thread; the destructor does it too.
-  void stop();
 
  private:
-  struct Session;
+  struct Session {
+    int fd = -1;
+    std::string input;
+    Message message;
+    bool has_recipient = false;
+    bool in_text = false;
+  };
   void run();
   void serve(int fd);
-  bool answer(Session& session, const std::string& command);
+  bool take_command(Session& session);
   bool take_text(Session& session);
-  bool send_reply(int fd, const std::string& reply);
+  bool reply_to(Session& session, const std::string& command, const std::string& usual,
+                std::string& given);
+  std::string usual_reply(const Session& session, const std::string& command) const;
+  void settle(std::unique_lock<std::mutex>& lock) const;
 
   Options options_;
   UniqueFd listener_;
@@ -69,6 +76,9 @@ class SmtpServer {
   UniqueFd stop_write_;
   std::uint16_t port_ = 0;
   mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  mutable std::size_t connected_ = 0;  // by connect()
+  std::size_t served_ = 0;
   std::vector<Message> messages_;
   std::vector<std::string> commands_;
   std::size_t reads_ = 0;
