@@ -34,7 +34,8 @@ constexpr const char* kText = "Received: a\r\nSubject: crash\r\n\r\n..dot\r\nbod
 class Bench {
  public:
   Bench() : root_(dir_ / "spool") {
-    EXPECT_TRUE(Spool::create_layout(os::real_file_ops(), root_, {kPeer}).is_ok());
+    FaultyFileOps ops(dir_.path());  // without faults: only faster than a disk
+    EXPECT_TRUE(Spool::create_layout(ops, root_, {kPeer}).is_ok());
   }
   const std::string& root() const { return root_; }
   std::string after_cut(const FaultyFileOps& ops, Survival survival) {
@@ -238,7 +239,8 @@ void expect_parcels_complete(const Spool& spool, const std::string& where) {
 
 void expect_promises(const std::string& root, const std::vector<std::string>& ids, const Life& life,
                      const std::string& where) {
-  const auto spool = Spool::open(os::real_file_ops(), root);
+  FaultyFileOps ops(root);
+  const auto spool = Spool::open(ops, root);
   ASSERT_TRUE(spool.is_ok()) << where;
   const auto undone = spool::recover_building(*spool, kPeer);
   ASSERT_TRUE(undone.is_ok()) << where << ": " << undone.status().to_string();
@@ -304,7 +306,8 @@ TEST(ParcelCrash, DeathDuringRecoveryIsRecoveredFrom) {
       Bench bench;
       const auto ids = put_items(bench.root(), 3);
       {
-        const auto spool = Spool::open(os::real_file_ops(), bench.root());
+        FaultyFileOps whole(bench.root());
+        const auto spool = Spool::open(whole, bench.root());
         const auto lock = spool->lock_peer(kPeer);
         auto parcel = ParcelDir::create(*spool, *lock, *make_id(system_clock().now()));
         ASSERT_TRUE(parcel.is_ok());

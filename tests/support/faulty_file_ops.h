@@ -1,7 +1,8 @@
 // FaultyFileOps: the kernel's file calls with faults. Calls go to a real directory; beside it a
 // model remembers what would survive a power cut: a file's octets as of its last fsync, a
 // directory's entries as of its last fsync. So a test can fail the n-th call, stop the "process"
-// there, and look at the disk as it could be after the power came back.
+// there, and look at the disk as it could be after the power came back. No call waits for a
+// real disk.
 // Pessimistic where POSIX promises nothing: a renamed file may afterwards have both names until
 // both directories were synced; a renamed directory moves as a whole with the first sync.
 #pragma once
