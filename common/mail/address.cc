@@ -171,7 +171,7 @@ bool is_domain_literal(std::string_view text) {
   if (text.size() < 3 || text.front() != '[' || text.back() != ']') return false;
   text = text.substr(1, text.size() - 2);
   return std::all_of(text.begin(), text.end(), [](char c) {
-    return c > ' ' && c < 0x7F && c != '[' && c != ']' && c != '\\';
+    return is_alnum(c) || c == '.' || c == ':' || c == '-' || c == '_' || c == '%';
   });
 }
 

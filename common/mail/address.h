@@ -62,7 +62,8 @@ bool is_dot_atom(std::string_view text);
 // Letters, digits, '-', '_' and UTF-8 in labels of 1-63 octets between single dots, 255 in all;
 // '_' because real host names have it. No trailing dot.
 bool is_domain(std::string_view text);
-// "[" dtext "]" (RFC 5321 4.1.3), contents not interpreted.
+// "[" text "]" (RFC 5321 4.1.3), the text letters, digits and ".:-_%" only: all that address
+// families use; '<', '>' and quotes, which RFC 5321 would allow, would end a path early.
 bool is_domain_literal(std::string_view text);
 bool is_ascii(std::string_view text);
 // Well-formed UTF-8 (RFC 3629) without controls; true for plain ASCII without controls.

@@ -72,6 +72,7 @@ TEST(ParseMailbox, RefusesWithTheReason) {
       {"hyphen at a label's start", "ann@-x.org", "no domain"},
       {"blank in the domain", "ann@x .org", "no domain"},
       {"open literal", "ann@[192.0.2.1", "no domain"},
+      {"bracket in a literal", "ann@[x>y]", "no domain"},
       {"line feed", "ann\n@x.org", "control"},
       {"NUL", std::string("ann\0@x.org", 10), "control"},
       {"Latin-1 octet", "j\xFCrgen@x.org", "UTF-8"},
