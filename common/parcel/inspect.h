@@ -1,5 +1,6 @@
 // Describes a parcel file layer by layer for an admin, without keys and without believing any of
-// it: what `bsmtpctl parcel inspect` prints. Reads mail as received (CRLF or LF) or a built entity.
+// it: what `bsmtpctl parcel inspect` prints. Reads mail as received or a built entity, in CRLF
+// lines (spool a file with LF lines through mail::CrlfNormaliser first).
 #pragma once
 
 #include <cstdint>
