@@ -108,44 +108,49 @@ class Engine {
 
   Decision rewrite(std::string address) {
     for (std::size_t round = 0; round < t_.options.max_rewrites; ++round) {
+      // A template that names $U twice doubles the address in every round.
+      if (address.size() > kMaxAddress) {
+        return loop();
+      }
       auto first = first_host(address);
       if (!first || first->host.empty()) {
         return leave("there is no host to look up");
       }
       host_ = std::move(*first);
-      if (host_.position == Position::kPercent || host_.position == Position::kBang) {
-        sender_routing_ = true;
-      }
+      sender_routing_ = sender_routing_ || host_.position == Position::kPercent ||
+                        host_.position == Position::kBang;
       if (trace_ != nullptr) {
         ++trace_->rounds;
       }
       const Outcome outcome = scan();
       if (outcome == Outcome::kAgain) {
         address = next_;
-        continue;
-      }
-      if (outcome == Outcome::kErrorOnly) {
-        // PMDF still looks the host up among the channels, unchanged.
-        if (channel(host_.host) == nullptr) {
-          return error();
-        }
-        as_channel_host();
-      }
-      if (outcome == Outcome::kNoRule) {
-        if (host_.position == Position::kRoute) {
-          // RFC 5321 4.1.2 lets a server ignore a route, and both MTAs do.
-          event("", "no rule for the route's host " + host_.host + ": the route is ignored");
-          address = host_.user;
-          continue;
-        }
-        return error_text_ ? error() : leave("no rule");
-      }
-      if (const auto decision = routed()) {
+      } else if (outcome == Outcome::kNoRule && host_.position == Position::kRoute) {
+        // RFC 5321 4.1.2 lets a server ignore a route, and both MTAs do.
+        event("", "no rule for the route's host " + host_.host + ": the route is ignored");
+        address = host_.user;
+      } else if (const auto decision = settle(outcome)) {
         return *decision;
+      } else {
+        address = new_user_;
       }
-      address = new_user_;
     }
     return loop();
+  }
+
+  // The end of the rewriting; nullopt when the address goes on behind this host's name.
+  std::optional<Decision> settle(Outcome outcome) {
+    if (outcome == Outcome::kNoRule) {
+      return error_text_ ? error() : leave("no rule");
+    }
+    if (outcome == Outcome::kErrorOnly) {
+      // PMDF still looks the host up among the channels, unchanged.
+      if (channel(host_.host) == nullptr) {
+        return error();
+      }
+      as_channel_host();
+    }
+    return routed();
   }
 
   // --- probes -------------------------------------------------------------------------------
@@ -443,7 +448,8 @@ class Engine {
   Decision loop() {
     error_code_ = "5.4.6";
     error_text_ =
-        "the rules rewrite this address without end; look for A%B templates that "
+        "the rules rewrite this address without end or beyond all length; look for A%B templates "
+        "that "
         "lead back to each other";
     return error();
   }

@@ -175,7 +175,7 @@ class Compiler {
   // $nU $nD $nH $1M $1N
   Status numbered(char c, std::string_view digits) {
     const bool one_digit = digits.size() == 1;
-    const unsigned n = static_cast<unsigned>(digits[0] - '0');
+    const auto n = static_cast<unsigned>(digits[0] - '0');
     if (one_digit && c == 'U' && n <= 1) {
       add(n == 0 ? OpKind::kUserBase : OpKind::kSubaddress);
     } else if (one_digit && (c == 'D' || c == 'H')) {
@@ -197,7 +197,7 @@ class Compiler {
     if (at_ == text_.size() || !is_digit(text_[at_])) {
       return refuse(str_cat({"`$", std::string_view(&c, 1), "` needs a digit: which label"}));
     }
-    const unsigned n = static_cast<unsigned>(text_[at_++] - '0');
+    const auto n = static_cast<unsigned>(text_[at_++] - '0');
     const OpKind kind = c == '&'   ? OpKind::kUnmatchedLeft
                         : c == '!' ? OpKind::kUnmatchedRight
                         : c == '*' ? OpKind::kMatchedLeft
@@ -227,8 +227,8 @@ class Compiler {
     std::string value;
     while (!argument_ends()) {
       if (text_[at_] == '$') {
-        return refuse("after `" + name + value + "` a `" + printable(text_.substr(at_, 2)) +
-                      "` would be part of the name; put it before `" + name + "`");
+        return refuse(str_cat({"after `", name, value, "` a `", printable(text_.substr(at_, 2)),
+                               "` would be part of the name; put it before `", name, "`"}));
       }
       value += text_[at_++];
     }

@@ -312,7 +312,7 @@ TEST(Engine, InsertedRouteToAPeerIsNotDivertedWithTheAddress) {
 }
 
 TEST(Engine, RewritingIsBounded) {
-  const auto rules = rules_of("a.b $U%c.d\nc.d $U%a.b\ne.f $Ux%e.f\n");
+  const auto rules = rules_of("a.b $U%c.d\nc.d $U%a.b\ne.f $\\$U%e.f\n");
   for (const char* address : {"u@a.b", "u@e.f"}) {
     Trace trace;
     const Decision d = ask(*rules, address, kChannelSmtp, &trace);
@@ -320,6 +320,12 @@ TEST(Engine, RewritingIsBounded) {
     EXPECT_EQ(d.code, "5.4.6");
     EXPECT_EQ(trace.rounds, hub_options().max_rewrites);
   }
+}
+
+TEST(Engine, AnAddressThatGrowsEachRoundIsStopped) {
+  const Decision d = ask(*rules_of("a.b $U$U%a.b"), "u@a.b");
+  EXPECT_EQ(d.kind, Kind::kError);
+  EXPECT_EQ(d.code, "5.4.6");
 }
 
 TEST(Engine, TagIsPrependedAndSticks) {
