@@ -1,4 +1,6 @@
 // bsmtpctl peer ... and the one place that writes below peers.d.
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <array>
 #include <filesystem>
@@ -29,6 +31,18 @@ Status put_back(os::FileOps& ops, const std::string& directory, const std::strin
   return os::remove_if_exists(ops, directory + "/" + name);
 }
 
+// bsmtpctl's umask keeps spool files from others; configuration is read by every program's user.
+class PublicFiles {
+ public:
+  PublicFiles() : old_(::umask(022)) {}
+  PublicFiles(const PublicFiles&) = delete;
+  PublicFiles& operator=(const PublicFiles&) = delete;
+  ~PublicFiles() { ::umask(old_); }
+
+ private:
+  mode_t old_;
+};
+
 // A value that would end its line or begin a comment cannot be written.
 Status check_value(const PeerLine& line) {
   const bool bad = std::any_of(line.value.begin(), line.value.end(), [](char c) {
@@ -45,6 +59,7 @@ Status check_value(const PeerLine& line) {
 
 Status write_peer_lines(const Context& context, const std::string& peer,
                         const std::vector<PeerLine>& lines) {
+  const PublicFiles readable_by_all;
   os::FileOps& ops = os::real_file_ops();
   const std::string main_file = context.config->files.front();
   const std::filesystem::path parent = std::filesystem::path(main_file).parent_path();
