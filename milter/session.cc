@@ -86,6 +86,9 @@ std::size_t route_length(std::string_view path) {
   return 0;
 }
 
+// What the label for NOTIFY=NEVER adds.
+constexpr std::size_t kNeverOctets = rewrite::kNeverLabel.size() + 1;
+
 // Two recipients that differ only in the case of their domain are one mailbox.
 std::string mailbox_key(const Lookup& lookup) {
   return str_cat({lookup.peer, "\n", lookup.local, "\n", to_lower(lookup.domain)});
@@ -211,20 +214,26 @@ void Session::rcpt(const std::vector<std::string_view>& arguments) {
   }
   // Whatever NOTIFY asks, the longer of the two forms must fit: which one is used is known only
   // after the last recipient.
-  if (const auto longest = tunnel_address(lookup, true); !longest.is_ok()) {
-    left_.push_back({std::string(bare.address), longest.status().text()});
+  auto tunnel = tunnel_address(lookup, false);
+  if (!tunnel.is_ok()) {
+    left_.push_back({std::string(bare.address), tunnel.status().text()});
     return;
   }
-  remember(std::move(lookup), bare.address, argument(arguments, "NOTIFY"),
-           argument(arguments, "ORCPT"));
+  if (tunnel->size() + kNeverOctets > rewrite::kMaxDiverted) {
+    left_.push_back({std::string(bare.address), "its diverted form would be over 250 octets"});
+    return;
+  }
+  remember(std::move(lookup), std::move(tunnel).value(), bare.address,
+           argument(arguments, "NOTIFY"), argument(arguments, "ORCPT"));
   forget(arguments.front(), bare);
 }
 
-void Session::remember(Lookup lookup, std::string_view original, std::string_view notify,
-                       std::string_view orcpt) {
+void Session::remember(Lookup lookup, std::string tunnel, std::string_view original,
+                       std::string_view notify, std::string_view orcpt) {
   const auto [entry, is_new] = by_address_.try_emplace(mailbox_key(lookup), tunneled_.size());
   if (is_new) {
-    tunneled_.push_back({std::move(lookup), std::string(original), {}, 0, false});
+    tunneled_.push_back(
+        {std::move(lookup), std::move(tunnel), std::string(original), {}, 0, false});
   }
   Tunneled& tunneled = tunneled_[entry->second];
   const unsigned bits = notify_bits(notify);
@@ -240,6 +249,9 @@ void Session::remember(Lookup lookup, std::string_view original, std::string_vie
 // not there succeeds on both.
 void Session::forget(std::string_view path, const BarePath& bare) {
   deletions_.emplace(path);
+  if (bare.bracketed && path.size() == bare.address.size() + 2) {
+    return;  // nothing was stripped: the other forms are the same
+  }
   for (const std::string_view form : {bare.stripped, bare.address}) {
     deletions_.insert(bare.bracketed ? str_cat({"<", form, ">"}) : std::string(form));
   }
@@ -261,10 +273,8 @@ Result<Edits> Session::end_of_message() {
         notify |= kFailure | kDelay;  // RFC 3461 4.1: what no NOTIFY asks for
       }
     }
-    auto address = tunnel_address(tunneled.lookup, never);
-    if (!address.is_ok()) {
-      reset();
-      return Status::temporary("4.3.0", address.status().text());
+    if (never) {
+      TRY_ASSIGN(tunneled.address, tunnel_address(tunneled.lookup, true));
     }
     std::string params;
     if (notify != 0) {
@@ -276,7 +286,7 @@ Result<Edits> Session::end_of_message() {
       params += str_cat({params.empty() ? "" : " ", "ORCPT=", orcpt});
     }
     edits.additions.push_back(
-        {std::move(address).value(), std::move(params), std::move(tunneled.original)});
+        {std::move(tunneled.address), std::move(params), std::move(tunneled.original)});
   }
   edits.deletions.assign(deletions_.begin(), deletions_.end());
   std::sort(edits.deletions.begin(), edits.deletions.end());

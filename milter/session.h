@@ -110,14 +110,15 @@ class Session {
   // One address the MTA will route into a tunnel, for one or more recipients.
   struct Tunneled {
     Lookup lookup;
+    std::string address;  // diverted, with the ordinary label
     std::string original;
     std::string orcpt;            // the first one a client gave
     unsigned notify = 0;          // union of what the clients gave
     bool default_notify = false;  // a recipient came without NOTIFY
   };
 
-  void remember(Lookup lookup, std::string_view original, std::string_view notify,
-                std::string_view orcpt);
+  void remember(Lookup lookup, std::string tunnel, std::string_view original,
+                std::string_view notify, std::string_view orcpt);
   void forget(std::string_view path, const BarePath& bare);
   void reset();
 

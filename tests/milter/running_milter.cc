@@ -44,8 +44,9 @@ RunningMilter::~RunningMilter() {
     ::kill(pid_, SIGKILL);
     wait();
   }
-  // A data race anywhere in the program fails the test that met it.
-  EXPECT_EQ(log().find("ThreadSanitizer"), std::string::npos) << log();
+  // A sanitizer's report anywhere in the program fails the test that met it.
+  EXPECT_EQ(log().find("Sanitizer"), std::string::npos) << log();
+  EXPECT_EQ(log().find("runtime error:"), std::string::npos) << log();
   std::error_code ignored;
   std::filesystem::remove_all(directory_, ignored);
 }

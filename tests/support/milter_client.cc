@@ -217,6 +217,9 @@ Result<char> MilterClient::step(char command, std::string_view payload, std::uin
 }
 
 Result<char> MilterClient::connect(const std::string& host, const std::string& address) {
+  if ((steps_ & kStepNoConnect) != 0) {
+    return 'c';
+  }
   const bool v6 = address.find(':') != std::string::npos;
   std::string payload = zero_terminated({host});
   payload += v6 ? '6' : '4';
@@ -231,11 +234,13 @@ Result<char> MilterClient::helo(const std::string& name) {
 }
 
 Result<char> MilterClient::mail(const std::vector<std::string>& arguments) {
-  return step('M', zero_terminated(arguments), kStepQuietMail);
+  return (steps_ & kStepNoMail) != 0 ? Result<char>('c')
+                                     : step('M', zero_terminated(arguments), kStepQuietMail);
 }
 
 Result<char> MilterClient::rcpt(const std::vector<std::string>& arguments) {
-  return step('R', zero_terminated(arguments), kStepQuietRcpt);
+  return (steps_ & kStepNoRcpt) != 0 ? Result<char>('c')
+                                     : step('R', zero_terminated(arguments), kStepQuietRcpt);
 }
 
 Result<char> MilterClient::data() {
