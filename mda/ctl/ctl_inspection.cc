@@ -46,7 +46,7 @@ void print_inspection(std::ostream& out, const parcel::Inspection& inspection) {
   out << "batch      " << inspection.messages << " messages, " << inspection.recipients
       << " recipients, " << inspection.plain_bytes << " octets\n";
   for (const std::string& sender : inspection.senders) {
-    out << "  from <" << printable(sender, 320) << ">\n";
+    out << "  from " << printable(sender, 320) << "\n";
   }
   out << "problem    " << (inspection.problem.empty() ? "none" : printable(inspection.problem))
       << "\n";

@@ -111,9 +111,11 @@ Result<std::string> list_home(const Context& context, const std::string& home, b
       key_json(json, key, role);
       lines += json.text();
     } else {
-      lines += str_cat({role.empty() ? "not pinned" : role, "\t", key.fingerprint, "\t",
-                        key.primary().algorithm, "\t", expiry(key), "\t", key_state(key), "\t",
-                        printable(first_user_id(key)), "\n"});
+      lines += str_cat({!role.empty() ? role
+                        : secret_only ? "ours, unused"
+                                      : "not pinned",
+                        "\t", key.fingerprint, "\t", key.primary().algorithm, "\t", expiry(key),
+                        "\t", key_state(key), "\t", printable(first_user_id(key)), "\n"});
     }
   }
   return lines;
@@ -236,7 +238,12 @@ Result<int> key_import(Context& context, const Arguments& arguments) {
   const config::Config& config = *context.config;
   TRY_ASSIGN(const config::Peer* peer, need_peer(config, arguments.value("peer")));
   TRY_ASSIGN(const std::string text, read_user_file(arguments.word(0), kMaxKeyFile));
-  TRY_ASSIGN(const auto found, crypto::inspect_key(text));
+  const auto inspected = crypto::inspect_key(text);
+  if (!inspected.is_ok()) {  // a wrong file is an answer, no trouble to wait out
+    return Status::permanent(
+        "5.7.5", str_cat({printable(arguments.word(0)), ": ", inspected.status().text()}));
+  }
+  const auto& found = *inspected;
   if (found.size() != 1) {
     return Status::permanent(
         "5.7.5", str_cat({printable(arguments.word(0)), " holds ", std::to_string(found.size()),

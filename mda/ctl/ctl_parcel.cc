@@ -176,9 +176,8 @@ Result<int> parcel_inspect(Context& context, const Arguments& arguments) {
   } else if (!context.config_file.empty()) {
     return config.status();
   }
-  os::FileOps& ops = os::real_file_ops();
-  TRY_ASSIGN(const os::File file, ops.open(arguments.word(0), O_RDONLY | O_NOCTTY, 0));
-  TRY_ASSIGN(const auto inspection, parcel::inspect(ops, file, limits));
+  TRY_ASSIGN(const os::File file, canonical_copy(arguments.word(0), limits.parcel_bytes));
+  TRY_ASSIGN(const auto inspection, parcel::inspect(os::real_file_ops(), file, limits));
   if (context.json) {
     Json json;
     inspection_json(json, inspection);
