@@ -1,5 +1,7 @@
 #include "common/spool/parcel_dir.h"
 
+#include <fcntl.h>
+
 #include <cerrno>
 
 #include "common/base/check.h"
@@ -107,7 +109,9 @@ Result<std::vector<std::string>> ParcelDir::items() const {
 Result<os::File> ParcelDir::create_entity() {
   BSMTP_CHECK(stage_ == Stage::kBuilding);
   TRY(os::remove_if_exists(spool_->ops(), entity_path()));
-  return spool_->ops().open(entity_path(), os::kCreateNew, kFileMode);
+  // Read too: the builder signs what it has written.
+  constexpr int kCreateNewForBoth = (os::kCreateNew & ~O_ACCMODE) | O_RDWR;
+  return spool_->ops().open(entity_path(), kCreateNewForBoth, kFileMode);
 }
 
 Result<os::File> ParcelDir::open_entity() const {
