@@ -8,7 +8,9 @@ namespace bsmtp {
 
 Result<std::size_t> StringSource::read(std::span<char> out) {
   const std::size_t n = std::min(out.size(), data_.size());
-  std::memcpy(out.data(), data_.data(), n);
+  if (n != 0) {  // memcpy takes no null pointer, which an empty view may hold
+    std::memcpy(out.data(), data_.data(), n);
+  }
   data_.remove_prefix(n);
   return n;
 }
