@@ -1,0 +1,3 @@
+add_executable(rewrite_bench EXCLUDE_FROM_ALL ${CMAKE_CURRENT_LIST_DIR}/rewrite_bench.cc)
+target_link_libraries(rewrite_bench PRIVATE bsmtp_common_rewrite bsmtp_flags)
+add_dependencies(benchmarks rewrite_bench)
