@@ -5,6 +5,7 @@
 
 #include "common/config/config.h"
 #include "common/config/options.h"
+#include "common/log/events.h"
 #include "common/log/log.h"
 #include "common/os/fd_stream.h"
 #include "mda/agent/agent.h"
@@ -48,7 +49,11 @@ Status receive(int argc, const char* const* argv, const mda::AgentOptions& agent
   mda::Receiver receiver(config, os::real_file_ops(), system_clock(),
                          [&parent] { return parent.check(); });
   os::FdSource input(0, "standard input");
-  return receiver.receive(request, input).status();
+  const Status status = receiver.receive(request, input).status();
+  if (!status.is_ok()) {
+    log::parcel_refused(request.queue_id, status);
+  }
+  return status;
 }
 
 }  // namespace
