@@ -81,21 +81,18 @@ void DeliveryWorker::run() {
 
 void DeliveryWorker::load(const std::string& name) {
   auto dir = AcceptedDir::claim(shared_.spool, name);
+  Result<bool> opened = false;
   if (!dir.is_ok()) {
-    log::alarm(name, dir.status().text());
-    shared_.queue.forget(name);
-    return;
+    opened = dir.status();
+  } else if (dir->has_value()) {
+    opened = open_parcel(std::move(**dir));
   }
-  if (!dir->has_value()) {
-    shared_.queue.forget(name);
-    return;
-  }
-  const auto opened = open_parcel(std::move(**dir));
   if (!opened.is_ok()) {
     log::alarm(name, opened.status().text());
   }
   if (!opened.is_ok() || !opened.value()) {
     shared_.queue.forget(name);
+    shared_.changed();
   }
 }
 

@@ -169,12 +169,21 @@ Result<ServiceEnd> Service::run(int signal_fd, const std::function<bool()>& relo
   }
   for (;;) {
     mailbox_->drain();
-    TRY(handle_events());
+    TRY(handle_events().status());
     if (rescan_) {
       TRY(scan_all());
     }
     const std::optional<TimePoint> due = tick();
     if (options_.once && all_idle()) {
+      // What the last worker did (a notice, items given back) may have come behind our back:
+      // its events are there now.
+      bool quiet = mailbox_->drain() == 0;
+      bool events = false;
+      TRY_ASSIGN(events, handle_events());
+      quiet = quiet && !events && !rescan_;
+      if (!quiet) {
+        continue;
+      }
       const bool trouble =
           trouble_ || outbound_->had_trouble() || (deliverer_ && deliverer_->paused());
       stop();
@@ -188,7 +197,7 @@ Result<ServiceEnd> Service::run(int signal_fd, const std::function<bool()>& relo
   }
 }
 
-Status Service::handle_events() {
+Result<bool> Service::handle_events() {
   std::vector<Watcher::Event> events;
   TRY_ASSIGN(events, watcher_->read());
   for (const Watcher::Event& event : events) {
@@ -206,7 +215,7 @@ Status Service::handle_events() {
       handle_peer_event(peers_.at(index), (event.tag - kFirstPeer) % kPlaces, event);
     }
   }
-  return Status::ok();
+  return !events.empty();
 }
 
 void Service::handle_peer_event(const std::string& peer, int place, const Watcher::Event& event) {
@@ -301,8 +310,8 @@ void Service::beat(TimePoint now, std::optional<TimePoint>& due) {
 bool Service::all_idle() {
   const bool helpers_idle = std::none_of(periodic_.begin(), periodic_.end(),
                                          [](const Periodic& p) { return p.running || p.wanted; });
-  return helpers_idle && outbound_->idle() && !accepted_changed_ &&
-         (!deliverer_ || deliverer_->idle());
+  const bool delivered = !deliverer_ || (!accepted_changed_ && deliverer_->idle());
+  return helpers_idle && outbound_->idle() && delivered;
 }
 
 Status Service::wait(int signal_fd, std::optional<TimePoint> due) {

@@ -62,7 +62,7 @@ class Service {
   Status start();
   Status watch_all();
   Status scan_all();
-  Status handle_events();
+  Result<bool> handle_events();  // false: there were none
   void handle_peer_event(const std::string& peer, int place, const Watcher::Event& event);
   void flush_peers();
   std::optional<TimePoint> tick();

@@ -27,7 +27,8 @@ bool wants(std::string_view notify, std::string_view word) {
 std::string field(std::string_view name, std::string_view value) {
   std::string out = str_cat({name, ":"});
   std::size_t column = out.size();
-  for (const std::string_view word : split_blank(printable(value, 900))) {
+  const std::string clean = printable(value, 900);
+  for (const std::string_view word : split_blank(clean)) {
     if (column + word.size() > 76 && column > name.size() + 1) {
       out += "\r\n";
       column = 0;

@@ -195,7 +195,7 @@ class Gateway:
         return [self.programs + "/bsmtp-dispatch", "--config", self.config, "--foreground", *args]
 
     def once(self, *args, expect=0):
-        done = subprocess.run(self.argv("--once", *args), capture_output=True, timeout=120,
+        done = subprocess.run(self.argv("--once", *args), capture_output=True, timeout=20,
                               check=False)
         with open(self.log, "ab") as out:
             out.write(done.stderr)
