@@ -139,8 +139,7 @@ Status TextStuffer::finish() {
     end_line();
   }
   if (options_.end_dot) {
-    std::memcpy(out + n, ".\r\n", 3);
-    n += 3;
+    n += std::string_view(".\r\n").copy(out + n, 3);
   }
   TRY(out_.commit(n));
   return out_.flush();

@@ -91,15 +91,8 @@ const char* TextEndScanner::fast_lines(const char* p, const char* end) {
       position_ = Position::kInLine;
     }
     const char* const nl = find(p, end, '\n');
-    const char* text_end = end;
-    if (nl != nullptr) {
-      text_end = nl;
-      if (nl > p && nl[-1] == '\r') {
-        --text_end;
-      }
-    } else if (end[-1] == '\r') {
-      --text_end;
-    }
+    const char* const line_end = nl != nullptr ? nl : end;
+    const char* const text_end = line_end > p && line_end[-1] == '\r' ? line_end - 1 : line_end;
     if (find(p, text_end, '\r') != nullptr) {
       violate(kBareCr);
     }
