@@ -12,6 +12,7 @@
 
 #include "common/base/stream.h"
 #include "common/os/deadline.h"
+#include "common/os/file_ops.h"
 #include "common/os/identity.h"
 
 namespace bsmtp::mda {
@@ -92,6 +93,10 @@ Status ParentWatch::check() const {
 Status become_service_user(const std::string& spool_directory) {
   if (!os::has_root()) {
     return os::become({}, false);
+  }
+  TRY_ASSIGN(const os::FileInfo spool, os::real_file_ops().stat(spool_directory));
+  if (spool.owner == 0 && ::getuid() == 0 && ::geteuid() == 0) {
+    return Status::ok();  // root throughout: nothing to change, no look-up in passwd to pay for
   }
   TRY_ASSIGN(const os::ServiceUser owner, os::owner_of(spool_directory));
   return os::become(owner, owner.uid == 0);
