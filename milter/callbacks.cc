@@ -35,12 +35,19 @@ constexpr unsigned long kUnused =
 // for us where an MTA cannot do without.
 constexpr unsigned long kNoReply = SMFIP_NR_CONN | SMFIP_NR_MAIL | SMFIP_NR_RCPT;
 
+constexpr std::string_view kOldLibrary =
+    "libmilter refuses the filter; is its version older than the one it was built with?";
+constexpr std::string_view kSocketHelp =
+    "; the form is unix:PATH or inet:PORT@HOST, the directory must exist and be writable for this "
+    "user";
+
 // One info line for each of the first recipients; the rest are counted (design 11).
 constexpr std::size_t kLoggedRecipients = 2;
 
 struct Connected {
   Session session;
-  bool counted = false;  // in Runtime's number of messages in flight
+  bool counted = false;                 // in Runtime's number of messages in flight
+  std::vector<std::string_view> words;  // of the command in hand, kept for its memory
 };
 
 Connected* connected(SMFICTX* context) {
@@ -148,7 +155,7 @@ sfsistat on_mail(SMFICTX* context, char** arguments) {
     if (mail.login.empty()) {
       mail.login = macro(context, "{auth_type}");
     }
-    connection->session.mail(g_runtime->policy().get(), std::move(mail));
+    connection->session.mail(g_runtime->policy().get(), mail);
   } catch (...) {
     connection->session.fail();
   }
@@ -161,11 +168,11 @@ sfsistat on_rcpt(SMFICTX* context, char** arguments) {
     return SMFIS_NOREPLY;
   }
   try {
-    std::vector<std::string_view> words;
+    connection->words.clear();
     for (char** word = arguments; *word != nullptr; ++word) {
-      words.emplace_back(*word);
+      connection->words.emplace_back(*word);
     }
-    connection->session.rcpt(words);
+    connection->session.rcpt(connection->words);
   } catch (...) {
     connection->session.fail();
   }
@@ -281,17 +288,12 @@ Status open_filter(Runtime& runtime, const std::string& socket) {
   errno = 0;
   if (smfi_setconn(connection.data()) != MI_SUCCESS || smfi_register(filter) != MI_SUCCESS ||
       smfi_settimeout(kIdleSeconds) != MI_SUCCESS || smfi_setbacklog(kBacklog) != MI_SUCCESS) {
-    return Status::temporary("4.3.0",
-                             "libmilter refuses the filter; is its version older than "
-                             "the one it was built with?");
+    return Status::temporary("4.3.0", std::string(kOldLibrary));
   }
   if (smfi_opensocket(false) != MI_SUCCESS) {
-    const int error = errno;
+    const std::string reason = errno == 0 ? "" : str_cat({": ", std::strerror(errno)});
     return Status::temporary(
-        "4.3.0", str_cat({"milter-socket ", socket, ": cannot listen", error == 0 ? "" : ": ",
-                          error == 0 ? "" : std::strerror(error),
-                          "; the form is unix:PATH or inet:PORT@HOST, the directory must exist "
-                          "and be writable for this user"}));
+        "4.3.0", str_cat({"milter-socket ", socket, ": cannot listen", reason, kSocketHelp}));
   }
   return Status::ok();
 }

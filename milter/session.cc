@@ -186,7 +186,7 @@ void Session::connect(Connection connection) {
   reset();
 }
 
-void Session::mail(std::shared_ptr<const Classifier> classifier, MailFrom mail) {
+void Session::mail(std::shared_ptr<const Classifier> classifier, const MailFrom& mail) {
   reset();
   const BarePath bare = bare_path(mail.path);
   origin_ = classifier->origin(connection_, mail, bare.address);
@@ -223,38 +223,74 @@ void Session::rcpt(const std::vector<std::string_view>& arguments) {
     left_.push_back({std::string(bare.address), "its diverted form would be over 250 octets"});
     return;
   }
-  remember(std::move(lookup), std::move(tunnel).value(), bare.address,
-           argument(arguments, "NOTIFY"), argument(arguments, "ORCPT"));
+  const unsigned notify = notify_bits(argument(arguments, "NOTIFY"));
+  const std::string_view orcpt = argument(arguments, "ORCPT");
+  tunneled_.push_back({std::move(lookup), std::move(tunnel).value(), std::string(bare.address),
+                       std::string(is_one_word(orcpt) ? orcpt : ""), notify, notify == 0});
   forget(arguments.front(), bare);
-}
-
-void Session::remember(Lookup lookup, std::string tunnel, std::string_view original,
-                       std::string_view notify, std::string_view orcpt) {
-  const auto [entry, is_new] = by_address_.try_emplace(mailbox_key(lookup), tunneled_.size());
-  if (is_new) {
-    tunneled_.push_back(
-        {std::move(lookup), std::move(tunnel), std::string(original), {}, 0, false});
-  }
-  Tunneled& tunneled = tunneled_[entry->second];
-  const unsigned bits = notify_bits(notify);
-  tunneled.notify |= bits;
-  tunneled.default_notify = tunneled.default_notify || bits == 0;
-  if (tunneled.orcpt.empty() && is_one_word(orcpt)) {
-    tunneled.orcpt = orcpt;
-  }
 }
 
 // Postfix keeps a recipient without its source route but hands it to a milter with it, so the raw
 // text alone would leave the direct copy in place; sendmail wants the raw text. Deleting what is
 // not there succeeds on both.
 void Session::forget(std::string_view path, const BarePath& bare) {
-  deletions_.emplace(path);
+  deletions_.emplace_back(path);
   if (bare.bracketed && path.size() == bare.address.size() + 2) {
     return;  // nothing was stripped: the other forms are the same
   }
   for (const std::string_view form : {bare.stripped, bare.address}) {
-    deletions_.insert(bare.bracketed ? str_cat({"<", form, ">"}) : std::string(form));
+    deletions_.push_back(bare.bracketed ? str_cat({"<", form, ">"}) : std::string(form));
   }
+}
+
+void Session::merge() {
+  std::sort(deletions_.begin(), deletions_.end());
+  deletions_.erase(std::unique(deletions_.begin(), deletions_.end()), deletions_.end());
+  if (tunneled_.size() < 2) {
+    return;
+  }
+  std::vector<std::pair<std::string, std::size_t>> order;  // equal mailboxes in order of arrival
+  for (std::size_t i = 0; i < tunneled_.size(); ++i) {
+    order.emplace_back(mailbox_key(tunneled_[i].lookup), i);
+  }
+  std::sort(order.begin(), order.end());
+  for (std::size_t i = 1, first = 0; i < order.size(); ++i) {
+    if (order[i].first != order[first].first) {
+      first = i;
+      continue;
+    }
+    Tunneled& kept = tunneled_[order[first].second];
+    Tunneled& other = tunneled_[order[i].second];
+    kept.notify |= other.notify;
+    kept.default_notify = kept.default_notify || other.default_notify;
+    if (kept.orcpt.empty()) {
+      kept.orcpt = std::move(other.orcpt);
+    }
+    other.address.clear();
+  }
+}
+
+Result<Addition> Session::to_addition(Tunneled& tunneled) {
+  unsigned notify = tunneled.notify;
+  // Never, only if every recipient that leads here said so.
+  if (notify == kNever && !tunneled.default_notify) {
+    TRY_ASSIGN(tunneled.address, tunnel_address(tunneled.lookup, true));
+  } else {
+    notify &= ~static_cast<unsigned>(kNever);
+    if (tunneled.default_notify && notify != 0) {
+      notify |= kFailure | kDelay;  // RFC 3461 4.1: what no NOTIFY asks for
+    }
+  }
+  std::string params;
+  if (notify != 0) {
+    params = str_cat({"NOTIFY=", notify_text(notify)});
+  }
+  const std::string orcpt =
+      tunneled.orcpt.empty() ? original_recipient(tunneled.original) : std::move(tunneled.orcpt);
+  if (!orcpt.empty()) {
+    params += str_cat({params.empty() ? "" : " ", "ORCPT=", orcpt});
+  }
+  return Addition{std::move(tunneled.address), std::move(params), std::move(tunneled.original)};
 }
 
 Result<Edits> Session::end_of_message() {
@@ -262,34 +298,16 @@ Result<Edits> Session::end_of_message() {
     reset();
     return Status::temporary("4.3.0", "this message could not be classified; try again");
   }
+  merge();
   Edits edits;
   for (Tunneled& tunneled : tunneled_) {
-    // Never, only if every recipient that leads here said so.
-    unsigned notify = tunneled.notify;
-    const bool never = notify == kNever && !tunneled.default_notify;
-    if (!never) {
-      notify &= ~static_cast<unsigned>(kNever);
-      if (tunneled.default_notify && notify != 0) {
-        notify |= kFailure | kDelay;  // RFC 3461 4.1: what no NOTIFY asks for
-      }
+    if (!tunneled.address.empty()) {
+      Addition addition;
+      TRY_ASSIGN(addition, to_addition(tunneled));
+      edits.additions.push_back(std::move(addition));
     }
-    if (never) {
-      TRY_ASSIGN(tunneled.address, tunnel_address(tunneled.lookup, true));
-    }
-    std::string params;
-    if (notify != 0) {
-      params = str_cat({"NOTIFY=", notify_text(notify)});
-    }
-    const std::string orcpt =
-        tunneled.orcpt.empty() ? original_recipient(tunneled.original) : tunneled.orcpt;
-    if (!orcpt.empty()) {
-      params += str_cat({params.empty() ? "" : " ", "ORCPT=", orcpt});
-    }
-    edits.additions.push_back(
-        {std::move(tunneled.address), std::move(params), std::move(tunneled.original)});
   }
-  edits.deletions.assign(deletions_.begin(), deletions_.end());
-  std::sort(edits.deletions.begin(), edits.deletions.end());
+  edits.deletions = std::move(deletions_);
   edits.left = std::move(left_);
   reset();
   return edits;
@@ -305,7 +323,6 @@ void Session::reset() {
   failed_ = false;
   recipients_ = 0;
   tunneled_.clear();
-  by_address_.clear();
   deletions_.clear();
   left_.clear();
 }

@@ -10,8 +10,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "common/base/status.h"
@@ -93,7 +91,7 @@ class Session {
  public:
   void connect(Connection connection);
   // Begins a transaction; ends one that is open, as RSET would.
-  void mail(std::shared_ptr<const Classifier> classifier, MailFrom mail);
+  void mail(std::shared_ptr<const Classifier> classifier, const MailFrom& mail);
   // `arguments` is argv of the RCPT callback: the address, then its ESMTP parameters.
   void rcpt(const std::vector<std::string_view>& arguments);
   // What to change, and the end of the transaction. Temporary 4.3.0 when a callback of this
@@ -107,19 +105,19 @@ class Session {
   const std::string& channel() const { return origin_.channel; }
 
  private:
-  // One address the MTA will route into a tunnel, for one or more recipients.
+  // One tunneled recipient; merge() folds those that lead to one mailbox into the first.
   struct Tunneled {
     Lookup lookup;
-    std::string address;  // diverted, with the ordinary label
+    std::string address;  // diverted, with the ordinary label; "" once folded into another
     std::string original;
     std::string orcpt;            // the first one a client gave
     unsigned notify = 0;          // union of what the clients gave
     bool default_notify = false;  // a recipient came without NOTIFY
   };
 
-  void remember(Lookup lookup, std::string tunnel, std::string_view original,
-                std::string_view notify, std::string_view orcpt);
   void forget(std::string_view path, const BarePath& bare);
+  void merge();
+  static Result<Addition> to_addition(Tunneled& tunneled);
   void reset();
 
   Connection connection_;
@@ -128,8 +126,7 @@ class Session {
   bool failed_ = false;
   std::size_t recipients_ = 0;
   std::vector<Tunneled> tunneled_;
-  std::unordered_map<std::string, std::size_t> by_address_;  // folded address -> tunneled_
-  std::unordered_set<std::string> deletions_;
+  std::vector<std::string> deletions_;
   std::vector<Left> left_;
 };
 

@@ -101,6 +101,24 @@ TEST(MilterProtocol, LogsAtMostThreeLinesForAMessage) {
   EXPECT_EQ(lines, 3U);
 }
 
+// Counts that performance rests on: no packet before the end, then no more than the changes.
+TEST(MilterProtocol, AnswersOnlyAtTheEnd) {
+  const RunningMilter milter;
+  MilterClient client = milter.client();
+  ASSERT_TRUE(client.mail({"<a@domain.com>"}).is_ok());
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(client.rcpt({"<u" + std::to_string(i) + "@domain.co.uk>"}).is_ok());
+  }
+  ASSERT_TRUE(client.send('E', "").is_ok());
+  std::string packets;
+  do {
+    auto packet = client.receive();
+    ASSERT_TRUE(packet.is_ok()) << packet.status().to_string();
+    packets.push_back(packet->command);
+  } while (packets.back() != 'c');
+  EXPECT_EQ(packets, std::string(20, '2') + std::string(20, '-') + "c");
+}
+
 TEST(MilterProtocol, OrdinaryMailIsUntouched) {
   const RunningMilter milter;
   MilterClient client = milter.client();
