@@ -10,7 +10,7 @@
 namespace bsmtp::spool {
 namespace {
 
-constexpr std::string_view kOldest = "oldest.";
+constexpr std::string_view kLate = "late.";
 
 Status stalled(std::string_view what) {
   return Status::temporary(
@@ -24,8 +24,8 @@ Status stalled(std::string_view what) {
 Status write_heartbeat(const Spool& spool, const Heartbeat& beat) {
   Fields fields;
   fields.set_time("time", beat.time);
-  for (const auto& [peer, since] : beat.oldest) {
-    fields.set_time(str_cat({kOldest, peer}), since);
+  for (const auto& [peer, since] : beat.late) {
+    fields.set_time(str_cat({kLate, peer}), since);
   }
   TRY_ASSIGN(const std::string token, random_hex(8));
   os::FileOps& ops = spool.ops();
@@ -58,30 +58,30 @@ Result<std::optional<Heartbeat>> read_heartbeat(const Spool& spool) {
   beat.time = fields.get_time("time").value_or(TimePoint());
   for (const auto& [key, value] : fields.all()) {
     const auto since = fields.get_time(key);
-    if (key.starts_with(kOldest) && since) {
-      beat.oldest[key.substr(kOldest.size())] = *since;
+    if (key.starts_with(kLate) && since) {
+      beat.late[key.substr(kLate.size())] = *since;
     }
   }
   return std::optional<Heartbeat>(std::move(beat));
 }
 
 Status require_alive(const Spool& spool, const std::string& peer, TimePoint now,
-                     std::chrono::seconds beat_limit, std::chrono::seconds item_limit) {
+                     std::chrono::seconds limit) {
   TRY_ASSIGN(const auto beat, read_heartbeat(spool));
   if (!beat) {
     TRY_ASSIGN(const os::FileInfo made, spool.ops().stat(spool.paths().version()));
-    return made.modified + beat_limit < now
+    return made.modified + limit < now
                ? stalled("no bsmtp-dispatch has ever run on this spool: start it")
                : Status::ok();
   }
-  if (beat->time + beat_limit < now) {
+  if (beat->time + limit < now) {
     return stalled(
         str_cat({"bsmtp-dispatch shows no sign of life since ", format_rfc5322(beat->time)}));
   }
-  const auto oldest = beat->oldest.find(peer);
-  if (oldest != beat->oldest.end() && oldest->second + item_limit < now) {
-    return stalled(str_cat(
-        {"mail for peer ", peer, " has been waiting since ", format_rfc5322(oldest->second)}));
+  const auto late = beat->late.find(peer);
+  if (late != beat->late.end() && late->second + limit < now) {
+    return stalled(
+        str_cat({"mail for peer ", peer, " is late since ", format_rfc5322(late->second)}));
   }
   return Status::ok();
 }

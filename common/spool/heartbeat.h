@@ -1,7 +1,8 @@
 // Heartbeat: the dispatcher's sign of life, one small file at the spool root that bsmtp-out reads
-// before it takes a message. It holds the time of writing and, per peer, the arrival time of the
-// oldest item that still waits in incoming/ or a parcel not yet handed over: so bsmtp-out never
-// scans a queue. Written by rename without fsync: after a crash an older one is as good.
+// before it takes a message. It holds the time of writing and, per peer that is late, since when:
+// the time at which its oldest waiting item should have been built into a parcel (arrival plus
+// max-age), or its oldest unsent parcel was built. So bsmtp-out never scans a queue.
+// Written by rename without fsync: after a crash an older one is as good.
 // Threads: functions without state.
 #pragma once
 
@@ -16,8 +17,8 @@
 namespace bsmtp::spool {
 
 struct Heartbeat {
-  TimePoint time;                           // when the dispatcher wrote it
-  std::map<std::string, TimePoint> oldest;  // peer -> arrival of its oldest waiting item
+  TimePoint time;                         // when the dispatcher wrote it
+  std::map<std::string, TimePoint> late;  // peer -> since when its mail is late
 };
 
 // By the dispatcher, every `heartbeat` seconds and at the end of a --once run.
@@ -25,11 +26,10 @@ Status write_heartbeat(const Spool& spool, const Heartbeat& beat);
 // nullopt: no dispatcher has ever run on this spool.
 Result<std::optional<Heartbeat>> read_heartbeat(const Spool& spool);
 
-// Temporary 4.3.2 when the dispatcher's last sign of life is older than `beat_limit`, or the
-// peer's oldest waiting item older than `item_limit` (which includes the peer's max-age, up to
-// which items wait on purpose): then the MTA's own queue and delay warnings take over. A spool on
-// which no dispatcher ever ran counts from the making of the spool.
+// Temporary 4.3.2 when the dispatcher's last sign of life, or the time since which the peer's mail
+// is late, is older than `limit`: then the MTA's own queue and delay warnings take over. A spool
+// on which no dispatcher ever ran counts from the making of the spool.
 Status require_alive(const Spool& spool, const std::string& peer, TimePoint now,
-                     std::chrono::seconds beat_limit, std::chrono::seconds item_limit);
+                     std::chrono::seconds limit);
 
 }  // namespace bsmtp::spool

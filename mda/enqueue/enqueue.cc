@@ -26,8 +26,7 @@ spool::ItemWriter::Options writer_options(const config::Config& config, const sp
 Status require_ready(const config::Config& config, const spool::Spool& spool,
                      const std::string& peer, TimePoint now) {
   TRY(spool.require_free(static_cast<unsigned>(config.free_percent_enqueue)));
-  const auto stalled = config.accept_while_stalled;
-  return spool::require_alive(spool, peer, now, stalled, stalled + config.find_peer(peer)->max_age);
+  return spool::require_alive(spool, peer, now, config.accept_while_stalled);
 }
 
 Status store(const config::Config& config, const EnqueueRequest& request, Source& message,

@@ -261,16 +261,16 @@ TEST(Enqueue, LeavesMailWithTheMtaWhenTheDispatcherIsDead) {
   EXPECT_TRUE(desk.run(kMessage).is_ok());
 }
 
-TEST(Enqueue, MailThatWaitsOnPurposeIsNotStalled) {
+TEST(Enqueue, LeavesMailWithTheMtaWhenItsPeerIsLate) {
   Desk desk;
-  desk.config.peers[0].max_age = std::chrono::hours(24 * 7);
   const auto spool = spool::Spool::open(os::real_file_ops(), desk.config.spool_directory);
   spool::Heartbeat beat;
   beat.time = system_clock().now();
-  beat.oldest["remote1"] = beat.time - std::chrono::hours(24 * 6);
+  beat.late["remote1"] = beat.time - std::chrono::hours(3);
+  beat.late["remote2"] = beat.time - std::chrono::hours(300);
   ASSERT_TRUE(spool::write_heartbeat(*spool, beat).is_ok());
   EXPECT_TRUE(desk.run(kMessage).is_ok());
-  beat.oldest["remote1"] = beat.time - std::chrono::hours(24 * 8);
+  beat.late["remote1"] = beat.time - std::chrono::hours(5);
   ASSERT_TRUE(spool::write_heartbeat(*spool, beat).is_ok());
   EXPECT_EQ(desk.run(kMessage).code(), "4.3.2");
 }
