@@ -1,11 +1,11 @@
 #include "common/rewrite/engine.h"
 
 #include <algorithm>
-#include <array>
 #include <optional>
 
 #include "common/base/text.h"
 #include "common/mail/address.h"
+#include "common/rewrite/scan.h"
 #include "common/rewrite/tables.h"
 #include "common/rewrite/tunnel_address.h"
 
@@ -15,57 +15,6 @@ namespace {
 // Beyond what RFC 5321 4.5.3.1 lets a command carry; longer ones are left to the MTA.
 constexpr std::size_t kMaxAddress = 900;
 constexpr std::string_view kIllegalHost = "illegal host/domain";
-// PMDF's internal reprocessing channels, for $1M and $1N.
-constexpr std::array<std::string_view, 4> kInternalChannels = {"reprocess", "process", "conversion",
-                                                               "defragment"};
-
-// The first host of an address and what is left of it (rules extracting the first host:
-// leftmost source route, right of @, right of the last %, left of the first !).
-struct FirstHost {
-  Position position = Position::kAt;
-  std::string host;  // without a trailing dot
-  std::string user;  // wire form; behind a source route the whole remaining address
-};
-
-std::optional<FirstHost> first_host(std::string_view address) {
-  FirstHost out;
-  if (address.starts_with('@')) {
-    const std::size_t end = address.find_first_of(",:");
-    if (end == std::string_view::npos) {
-      return std::nullopt;
-    }
-    out.position = Position::kRoute;
-    out.host = std::string(mail::strip_trailing_dot(address.substr(1, end - 1)));
-    out.user = std::string(address.substr(end + 1));
-    return out;
-  }
-  const auto parts = mail::split_address(address);
-  if (parts.has_at) {
-    out.host = std::string(mail::strip_trailing_dot(parts.domain));
-    out.user = std::string(parts.local);
-    return out;
-  }
-  if (address.starts_with('"')) {
-    return std::nullopt;
-  }
-  if (const std::size_t at = address.rfind('%'); at != std::string_view::npos) {
-    out.position = Position::kPercent;
-    out.host = std::string(mail::strip_trailing_dot(address.substr(at + 1)));
-    out.user = std::string(address.substr(0, at));
-    return out;
-  }
-  if (const std::size_t at = address.find('!'); at != std::string_view::npos) {
-    out.position = Position::kBang;
-    out.host = std::string(mail::strip_trailing_dot(address.substr(0, at)));
-    out.user = std::string(address.substr(at + 1));
-    return out;
-  }
-  return std::nullopt;
-}
-
-bool contains(const std::vector<std::string>& list, const std::string& item) {
-  return std::find(list.begin(), list.end(), item) != list.end();
-}
 
 // One classification. Holds the state that sticks for the rest of the address: tag and error.
 class Engine {
@@ -152,8 +101,6 @@ class Engine {
     }
     return routed();
   }
-
-  // --- probes -------------------------------------------------------------------------------
 
   // Tries the probes in order until a rule succeeds.
   Outcome scan() {
@@ -270,11 +217,9 @@ class Engine {
     return false;
   }
 
-  // --- one rule -----------------------------------------------------------------------------
-
   bool apply(const Template& t, const Match& match, std::string& why) {
     tag_before_ = tag_;
-    if (!position_allows(t, why)) {
+    if (!place_allows(t, query_, host_.position, why)) {
       return false;
     }
     std::optional<std::vector<std::string>> parts;
@@ -290,7 +235,7 @@ class Engine {
       error_text_ = *t.error_text;
       error_code_ = t.error_code;
     }
-    if (!channels_allow(t, why)) {
+    if (!channels_allow(t, query_, source_, why)) {
       return false;
     }
     if (t.tag) {
@@ -302,44 +247,6 @@ class Engine {
     }
     take(t, *parts);
     return true;
-  }
-
-  bool position_allows(const Template& t, std::string& why) const {
-    if (t.envelope_only && !query_.envelope) {
-      why = "$E wants an envelope address";
-    } else if (t.header_only && query_.envelope) {
-      why = "$B wants a header address";
-    } else if (t.forward_only && !query_.forward) {
-      why = "$F wants a forward-pointing address";
-    } else if (t.backward_only && query_.forward) {
-      why = "$R wants a backward-pointing address";
-    } else if (t.positions != 0 && (t.positions & static_cast<unsigned>(host_.position)) == 0) {
-      why = "$S $A $P $X do not allow a host at this place of the address";
-    }
-    return why.empty();
-  }
-
-  bool channels_allow(const Template& t, std::string& why) const {
-    const bool internal = std::find(kInternalChannels.begin(), kInternalChannels.end(), source_) !=
-                          kInternalChannels.end();
-    if (!t.source_is.empty() && !contains(t.source_is, source_)) {
-      why = "$M does not name channel " + source_;
-    } else if (contains(t.source_not, source_)) {
-      why = "$N names channel " + source_;
-    } else if (t.internal_only && !internal) {
-      why = "$1M wants an internal channel";
-    } else if (t.internal_never && internal) {
-      why = "$1N refuses an internal channel";
-    } else if (!(query_.envelope && query_.forward)) {
-      // The destination of an envelope recipient is what is being decided: $Q $C do not count.
-      const std::string target = to_lower(query_.destination_channel);
-      if (!t.target_is.empty() && !contains(t.target_is, target)) {
-        why = "$Q does not name destination channel " + target;
-      } else if (contains(t.target_not, target)) {
-        why = "$C names destination channel " + target;
-      }
-    }
-    return why.empty();
   }
 
   void take(const Template& t, std::vector<std::string>& parts) {
@@ -358,8 +265,6 @@ class Engine {
     }
     outcome_ = Outcome::kRouted;
   }
-
-  // --- result -------------------------------------------------------------------------------
 
   const Channel* channel(std::string_view name) const {
     const auto found = t_.channels.find(to_lower(name));
@@ -492,19 +397,6 @@ class Engine {
 
 Decision classify(const RuleSet& rules, const Query& query, Trace* trace) {
   return Engine(rules, query, trace).run();
-}
-
-bool is_exempt(const RuleSet& rules, std::string_view local, std::string_view domain) {
-  const Tables& t = rules.tables();
-  const std::string host = to_lower(mail::strip_trailing_dot(domain));
-  if (!t.gateways.contains(host)) {
-    return false;
-  }
-  const std::string name = to_lower(mail::dequote_local(local).value_or(std::string(local)));
-  if (name == "postmaster" || name == "abuse") {
-    return true;
-  }
-  return t.exempt.contains(name.substr(0, name.find('+')) + "@" + host);
 }
 
 }  // namespace bsmtp::rewrite
