@@ -43,8 +43,9 @@ Status TextStuffer::write(std::string_view data) {
 Status TextStuffer::write_block(std::string_view data) {
   const char* const begin = data.data();
   const char* const end = begin + data.size();
-  if (find(begin, end, '\0') != nullptr) return fail(kNul);
-  facts_.has_8bit = facts_.has_8bit || has_8bit(data);
+  const BlockFacts block = inspect(data);
+  if (block.nul) return fail(kNul);
+  facts_.has_8bit = facts_.has_8bit || block.high;
   if (ends_ == LineEnds::kDetect) {
     if (const char* nl = find(begin, end, '\n')) {
       const bool crlf = nl == begin ? pending_cr_ : nl[-1] == '\r';
@@ -55,11 +56,11 @@ Status TextStuffer::write_block(std::string_view data) {
   char* const out = out_.room(2 * data.size());
   char* out_end = nullptr;
   if (ends_ == LineEnds::kLf) {
-    if (pending_cr_ || find(begin, end, '\r') != nullptr) return fail(kMixed);
+    if (pending_cr_ || block.crs != 0) return fail(kMixed);
     out_end = convert_lf(data, out);
   } else {
     std::string_view what;
-    out_end = convert_crlf(data, out, what);
+    out_end = convert_crlf(data, block.crs, out, what);
     if (out_end == nullptr) return fail(what);
   }
   return out_.commit(static_cast<std::size_t>(out_end - out));
@@ -89,7 +90,8 @@ char* TextStuffer::convert_lf(std::string_view data, char* out) {
   return out;
 }
 
-char* TextStuffer::convert_crlf(std::string_view data, char* out, std::string_view& what) {
+char* TextStuffer::convert_crlf(std::string_view data, std::size_t crs, char* out,
+                                std::string_view& what) {
   const char* p = data.data();
   const char* const end = p + data.size();
   if (pending_cr_) {
@@ -106,12 +108,12 @@ char* TextStuffer::convert_crlf(std::string_view data, char* out, std::string_vi
       what = kBareLf;
       if (nl == p || nl[-1] != '\r') return nullptr;
       text_end = nl - 1;
+      --crs;
     } else if (end[-1] == '\r') {
       text_end = end - 1;
       pending_cr_ = true;
+      --crs;
     }
-    what = kBareCr;
-    if (find(p, text_end, '\r') != nullptr) return nullptr;
     if (at_line_start_ && *p == '.') {
       *out++ = '.';
     }
@@ -125,7 +127,8 @@ char* TextStuffer::convert_crlf(std::string_view data, char* out, std::string_vi
       end_line();
     }
   }
-  return out;
+  what = kBareCr;
+  return crs == 0 ? out : nullptr;  // one that ends no line is left over
 }
 
 Status TextStuffer::finish() {

@@ -74,8 +74,9 @@ class TextStuffer final : public Sink {
   Status write_block(std::string_view data);
   Status fail(std::string_view what);
   char* convert_lf(std::string_view data, char* out);
-  // nullptr when line ends are not CRLF throughout; `what` says why.
-  char* convert_crlf(std::string_view data, char* out, std::string_view& what);
+  // `crs`: how many CRs data holds. nullptr when line ends are not CRLF throughout; `what` says
+  // why.
+  char* convert_crlf(std::string_view data, std::size_t crs, char* out, std::string_view& what);
   void end_line();
 
   BlockBuffer out_;
@@ -112,8 +113,8 @@ class TextEndScanner {
   void end_line();
   Status slow_octet(char c, Sink& out);
   Result<std::size_t> feed_block(std::string_view data, Sink& out);
-  const char* fast_lines(const char* p, const char* end);
-  void note_content(std::string_view text);
+  const char* fast_lines(const char* p, const char* end, std::size_t& line_crs);
+  void note_content(std::string_view text, std::size_t line_crs);
 
   Position position_ = Position::kLineStart;
   Status violation_;

@@ -22,11 +22,16 @@ void TextEndScanner::end_line() {
   position_ = Position::kLineStart;
 }
 
-void TextEndScanner::note_content(std::string_view text) {
-  if (find(text.data(), text.data() + text.size(), '\0') != nullptr) {
+// `line_crs`: how many CRs of the text end a line, or may still do so.
+void TextEndScanner::note_content(std::string_view text, std::size_t line_crs) {
+  const BlockFacts block = inspect(text);
+  if (block.nul) {
     violate(kNul);
   }
-  facts_.has_8bit = facts_.has_8bit || has_8bit(text);
+  if (block.crs != line_crs) {
+    violate(kBareCr);
+  }
+  facts_.has_8bit = facts_.has_8bit || block.high;
 }
 
 Result<std::size_t> TextEndScanner::feed(std::string_view data, Sink& out) {
@@ -77,13 +82,13 @@ Status TextEndScanner::slow_octet(char c, Sink& out) {
       line_octets_ += c == '\r' ? 0 : 1;
   }
   const std::string_view octet(&c, 1);
-  note_content(octet);
+  note_content(octet, c == '\r' ? 1 : 0);
   return out.write(octet);
 }
 
 // Walks text from `p` (position kLineStart or kInLine) and returns where it stopped: at `end`, or
-// at a dot on a line start that may be the end of the text.
-const char* TextEndScanner::fast_lines(const char* p, const char* end) {
+// at a dot on a line start that may be the end of the text. Counts the CRs that end lines.
+const char* TextEndScanner::fast_lines(const char* p, const char* end, std::size_t& line_crs) {
   while (p < end) {
     if (position_ == Position::kLineStart && *p == '.') {
       if (end - p < 3 || (p[1] == '\r' && p[2] == '\n')) return p;
@@ -93,9 +98,7 @@ const char* TextEndScanner::fast_lines(const char* p, const char* end) {
     const char* const nl = find(p, end, '\n');
     const char* const line_end = nl != nullptr ? nl : end;
     const char* const text_end = line_end > p && line_end[-1] == '\r' ? line_end - 1 : line_end;
-    if (find(p, text_end, '\r') != nullptr) {
-      violate(kBareCr);
-    }
+    line_crs += text_end != line_end ? 1 : 0;
     line_octets_ += static_cast<std::uint64_t>(text_end - p);
     if (nl == nullptr) {
       position_ = text_end == end ? Position::kInLine : Position::kCr;
@@ -123,10 +126,11 @@ Result<std::size_t> TextEndScanner::feed_block(std::string_view data, Sink& out)
       continue;
     }
     const char* const run = p;
-    p = fast_lines(p, end);
+    std::size_t line_crs = 0;
+    p = fast_lines(p, end, line_crs);
     if (p > run) {
       const std::string_view text(run, static_cast<std::size_t>(p - run));
-      note_content(text);
+      note_content(text, line_crs);
       TRY(out.write(text));
     }
     if (p < end) {
