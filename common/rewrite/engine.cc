@@ -35,8 +35,7 @@ class Engine {
       return leave("the null address");
     }
     if (address.size() > kMaxAddress || !mail::is_safe_path(address)) {
-      return leave(address.size() > kMaxAddress ? "the address is too long"
-                                                : "the address is not well formed");
+      return leave("the address is too long or not well formed");
     }
     out_.route_stripped = std::string(mail::strip_source_route(address));
     const auto parts = mail::split_address(out_.route_stripped);
@@ -352,10 +351,7 @@ class Engine {
   }
   Decision loop() {
     error_code_ = "5.4.6";
-    error_text_ =
-        "the rules rewrite this address without end or beyond all length; look for A%B templates "
-        "that "
-        "lead back to each other";
+    error_text_ = "the rules rewrite this address without end; look for a loop of A%B templates";
     return error();
   }
 
