@@ -151,6 +151,20 @@ TEST(MilterLifecycle, StopWithNothingUnderWayIsQuickAndLeavesNoSocket) {
   }
 }
 
+TEST(MilterLifecycle, DaemonServesWhenTheCommandReturns) {
+  RunningMilter milter({"", "", false});
+  ASSERT_EQ(milter.start_daemon(), 0);
+  ASSERT_TRUE(milter.running());
+  {
+    MilterClient client = milter.client();
+    EXPECT_EQ(which_rules(*client.message({"<a@domain.com>"}, kBoth)), "1");
+  }
+  milter.signal(SIGTERM);
+  milter.wait();
+  EXPECT_FALSE(milter.running());
+  EXPECT_FALSE(std::filesystem::exists(milter.socket_file()));
+}
+
 TEST(MilterLifecycle, StopLetsMessagesFinish) {
   RunningMilter milter;
   constexpr std::size_t kMessages = 20;

@@ -71,6 +71,25 @@ bool RunningMilter::start() {
   return false;
 }
 
+int RunningMilter::start_daemon() {
+  const std::string config = (directory_ / "bsmtp.conf").string();
+  pid_ = fork();
+  if (pid_ == 0) {
+    execl(BSMTP_MILTER, BSMTP_MILTER, "--config", config.c_str(), nullptr);
+    _exit(127);
+  }
+  const int status = wait();
+  is_child_ = false;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    std::ostringstream command;
+    command << std::ifstream(entry.path() / "cmdline").rdbuf();
+    if (command.str().find(config) != std::string::npos) {
+      pid_ = static_cast<pid_t>(std::stol(entry.path().filename()));
+    }
+  }
+  return status;
+}
+
 MilterClient RunningMilter::client() const {
   auto client = open();
   if (!client.is_ok()) {
@@ -89,6 +108,9 @@ void RunningMilter::signal(int number) const {
 int RunningMilter::wait(int seconds) {
   for (int i = 0; i < seconds * 50; ++i) {
     int status = 0;
+    if (!is_child_ && !running()) {
+      return 0;
+    }
     if (pid_ > 0 && waitpid(pid_, &status, WNOHANG) == pid_) {
       pid_ = -1;
       return WIFEXITED(status) ? WEXITSTATUS(status) : -1000 - WTERMSIG(status);
@@ -99,6 +121,10 @@ int RunningMilter::wait(int seconds) {
 }
 
 bool RunningMilter::running() {
+  if (!is_child_) {  // a dead one that nobody has reaped yet has no command line
+    std::ifstream command("/proc/" + std::to_string(pid_) + "/cmdline");
+    return pid_ > 0 && command.peek() != std::ifstream::traits_type::eof();
+  }
   siginfo_t info{};
   return pid_ > 0 &&
          waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&

@@ -27,6 +27,9 @@ class RunningMilter {
 
   // Starts the program and waits until it says that it serves, or has ended.
   bool start();
+  // The same without --foreground: returns the exit status of the command itself; the daemon it
+  // leaves behind, found by its command line, is the process that the other functions mean.
+  int start_daemon();
   // A connected client that has negotiated.
   MilterClient client() const;
   Result<MilterClient> open() const { return MilterClient::open(socket_); }
@@ -49,6 +52,7 @@ class RunningMilter {
   std::filesystem::path directory_;
   std::string socket_;
   pid_t pid_ = -1;
+  bool is_child_ = true;
 };
 
 // The hub's rules towards one peer.
