@@ -46,9 +46,6 @@ class Signer {
   // home's gpg.conf says so, written by prepare_home()); any other is an error, because the
   // micalg parameter stands in front of the data. Errors: 4.7.x naming key, home and remedy.
   Result<std::string> sign(Source& data);
-  // The same over the octets of `fd` from `offset` to the end of the file (faster: GPGME reads
-  // by itself). Moves the file offset to the end.
-  Result<std::string> sign_file(int fd, std::uint64_t offset);
   // For Content-Type: "pgp-sha256".
   static std::string_view micalg() { return "pgp-sha256"; }
   const std::string& fingerprint() const;

@@ -147,16 +147,4 @@ Result<std::string> Signer::sign(Source& data) {
   return signature;
 }
 
-Result<std::string> Signer::sign_file(int fd, std::uint64_t offset) {
-  if (::lseek(fd, static_cast<off_t>(offset), SEEK_SET) < 0) {
-    return Status::from_errno(impl_->what(), errno);
-  }
-  gpgme_data_t raw = nullptr;
-  if (const gpgme_error_t error = gpgme_data_new_from_fd(&raw, fd); error != 0) {
-    return gpgme_trouble(impl_->what(), error, "");
-  }
-  const Data data(raw);
-  return impl_->sign(raw);
-}
-
 }  // namespace bsmtp::crypto

@@ -13,6 +13,7 @@
 #include "common/digest/sha256.h"
 #include "common/mail/line.h"
 #include "common/os/fd_stream.h"
+#include "common/parcel/parallel_signature.h"
 
 namespace bsmtp::parcel {
 namespace {
@@ -102,7 +103,7 @@ Result<std::string> manifest_field(const BuildRequest& request) {
 class Build {
  public:
   Build(const BuildRequest& request, os::FileOps& ops, os::File& file)
-      : request_(request), file_(file), out_(ops, file) {}
+      : request_(request), out_(ops, file) {}
 
   Result<BuildResult> run(const Survey& survey);
 
@@ -110,7 +111,7 @@ class Build {
   Status write_part(const Survey& survey, Sink& part);
   Status write_compressed(const Survey& survey, Sink& part);
   Status write_batch(Sink& to);
-  Status write_signature();
+  Status write_signed(const Survey& survey);
 
   bool compresses() const {
     return request_.profile == Profile::kNative || request_.profile == Profile::kPmdfGzip ||
@@ -118,10 +119,7 @@ class Build {
   }
 
   const BuildRequest& request_;
-  os::File& file_;
   os::FileSink out_;
-  std::string boundary_;
-  std::uint64_t part_begin_ = 0;
   BuildResult result_;
 };
 
@@ -179,37 +177,52 @@ Status Build::write_part(const Survey& survey, Sink& part) {
   return base64.finish();
 }
 
-// Signs what stands in the file from part_begin_ to its end, then closes the multipart.
-Status Build::write_signature() {
-  TRY_ASSIGN(const std::string signature, request_.signer->sign_file(file_.fd(), part_begin_));
-  std::string text = str_cat({"\r\n--", boundary_, "\r\nContent-Type: ", kPgpSignatureType,
+// Both sinks see the same octets.
+class TeeSink final : public Sink {
+ public:
+  TeeSink(Sink& first, Sink& second) : first_(first), second_(second) {}
+  Status write(std::string_view data) override {
+    TRY(first_.write(data));
+    return second_.write(data);
+  }
+
+ private:
+  Sink& first_;
+  Sink& second_;
+};
+
+Status Build::write_signed(const Survey& survey) {
+  TRY_ASSIGN(const std::string random, random_hex(kBoundaryOctets));
+  // "=_" can occur neither in base64 nor in quoted-printable.
+  const std::string boundary = "=_" + random;
+  TRY(out_.write(str_cat({"Content-Type: ", kSignedType, "; micalg=", crypto::Signer::micalg(),
+                          ";\r\n protocol=\"", kPgpSignatureType, "\";\r\n boundary=\"", boundary,
+                          "\"\r\n\r\n--", boundary, "\r\n"})));
+  TRY_ASSIGN(const auto signing, ParallelSignature::start(*request_.signer));
+  TeeSink part(out_, *signing);
+  digest::Sha256Sink digest(&part);
+  TRY(write_part(survey, digest));
+  result_.digest = digest.hex();
+  TRY_ASSIGN(const std::string signature, signing->take());
+  // RFC 3156 5: the CRLF before the delimiter belongs to the delimiter; base64 text has its own.
+  std::string text = str_cat({"\r\n--", boundary, "\r\nContent-Type: ", kPgpSignatureType,
                               "; name=\"signature.asc\"\r\n\r\n"});
   for (const std::string_view line : split(trim(signature), '\n')) {
     text += str_cat({line, "\r\n"});
   }
-  text += str_cat({"--", boundary_, "--\r\n"});
-  TRY(out_.write(text));
-  return out_.finish();
+  text += str_cat({"--", boundary, "--\r\n"});
+  return out_.write(text);
 }
 
 Result<BuildResult> Build::run(const Survey& survey) {
   if (is_signed(request_.profile)) {
-    TRY_ASSIGN(const std::string random, random_hex(kBoundaryOctets));
-    boundary_ = "=_" + random;  // "=_" can occur neither in base64 nor in quoted-printable
-    TRY(out_.write(str_cat({"Content-Type: ", kSignedType, "; micalg=", crypto::Signer::micalg(),
-                            ";\r\n protocol=\"", kPgpSignatureType, "\";\r\n boundary=\"",
-                            boundary_, "\"\r\n\r\n--", boundary_, "\r\n"})));
+    TRY(write_signed(survey));
+  } else {
+    digest::Sha256Sink digest(&out_);
+    TRY(write_part(survey, digest));
+    result_.digest = digest.hex();
   }
-  part_begin_ = out_.count();
-  digest::Sha256Sink digest(&out_);
-  TRY(write_part(survey, digest));
-  // RFC 3156 5: the CRLF before the delimiter belongs to the delimiter; the base64 text has its
-  // own.
-  result_.digest = digest.hex();
   TRY(out_.finish());
-  if (is_signed(request_.profile)) {
-    TRY(write_signature());
-  }
   result_.entity_bytes = out_.count();
   return result_;
 }

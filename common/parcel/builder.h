@@ -53,7 +53,7 @@ struct BuildResult {
 };
 
 // Writes the entity (Content-Type ... to the last CRLF) to `file`, an empty regular file open for
-// reading and writing (O_RDWR); does not fsync (the spool commits). All items are read twice: the
+// writing; does not fsync (the spool commits). All items are read twice: the
 // first time nothing is written, so that a bad one is known before a parcel begins. When the
 // Status is permanent, `bad_item` (may be null) gets the index of the item that was refused.
 Result<BuildResult> build(const BuildRequest& request, os::FileOps& ops, os::File& file,

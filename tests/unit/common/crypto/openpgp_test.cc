@@ -1,6 +1,5 @@
 #include "common/crypto/openpgp.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -8,7 +7,6 @@
 
 #include <filesystem>
 
-#include "common/base/unique_fd.h"
 #include "common/crypto/keyring.h"
 #include "common/crypto/signature_packets.h"
 #include "tests/support/test_keyring.h"
@@ -91,17 +89,6 @@ TEST_F(OpenPgp, GpgItselfVerifiesOurSignatureInBothLineEndForms) {
   EXPECT_EQ(verify_ring->gpg({"--verify", signature, lf}).code, 0);
   const std::string other = dir.write("other", "Content-Type: text/plain\n\nabc\ndeg\n");
   EXPECT_NE(verify_ring->gpg({"--verify", signature, other}).code, 0);
-}
-
-TEST_F(OpenPgp, SignFileCoversFromTheOffsetToTheEnd) {
-  const ShortTempDir dir;
-  const std::string path = dir.write("part", std::string("not signed\r\n").append(kText));
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  ASSERT_TRUE(fd.valid());
-  auto signature = signer().sign_file(fd.get(), 12);
-  ASSERT_TRUE(signature.is_ok()) << signature.status().to_string();
-  Verifier v = verifier();
-  EXPECT_TRUE(verify(v, kText, *signature).good());
 }
 
 TEST_F(OpenPgp, EveryChangedOctetIsABadSignature) {
