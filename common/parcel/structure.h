@@ -1,6 +1,6 @@
 // First half of opening: the outermost layers of a mail by offsets, before any crypto and without
 // changing an octet. The top of the mail must itself be the security layer or the parcel; nothing
-// is searched for inside other multiparts (signature wrapping: docs/security.md).
+// is searched for inside other multiparts (signature wrapping: docs/parcel-format.md).
 #pragma once
 
 #include <cstdint>
