@@ -1,0 +1,77 @@
+#include "common/parcel/inspect.h"
+
+#include "common/base/text.h"
+#include "tests/unit/common/parcel/parcel_fixture.h"
+
+namespace bsmtp::parcel {
+namespace {
+
+class InspectTest : public ParcelTest {
+ protected:
+  Inspection look(std::string_view text) {
+    dir.write("mail", text);
+    const os::File in = file("mail", os::kReadOnly);
+    const auto seen = inspect(os::real_file_ops(), in, limits);
+    EXPECT_TRUE(seen.is_ok()) << seen.status().to_string();
+    return seen.is_ok() ? *seen : Inspection{};
+  }
+};
+
+TEST_F(InspectTest, ShowsTheLayersOfANativeParcelWithoutKeys) {
+  BuildResult built;
+  const Inspection seen = look(mail_of(build_entity(request(Profile::kNative), "", &built)));
+  EXPECT_EQ(seen.problem, "");
+  ASSERT_EQ(seen.layers.size(), 3U);
+  EXPECT_EQ(seen.layers[0].type, "multipart/signed");
+  EXPECT_EQ(seen.layers[1].type, "application/compressed-bsmtp");
+  EXPECT_EQ(seen.layers[1].encoding, "base64");
+  EXPECT_EQ(seen.layers[2].type, "application/batch-smtp");
+  EXPECT_EQ(seen.layers[2].octets, built.plain_bytes);
+  ASSERT_TRUE(seen.manifest.has_value());
+  EXPECT_EQ(seen.manifest->id, kId);
+  EXPECT_EQ(seen.digest, built.digest);
+  EXPECT_EQ(seen.messages, 2U);
+  EXPECT_EQ(seen.recipients, 3U);
+  EXPECT_EQ(seen.senders, (std::vector<std::string>{"<ann@domain.com>", "<>"}));
+  EXPECT_NE(seen.signature_kind.find("not verified"), std::string::npos);
+}
+
+TEST_F(InspectTest, BuiltEntityWithoutOuterHeadersIsReadToo) {
+  EXPECT_EQ(look(build_entity(request(Profile::kPmdfGzip))).messages, 2U);
+  EXPECT_EQ(look(build_entity(request(Profile::kRfc2442))).messages, 2U);
+}
+
+TEST_F(InspectTest, NamesWhatIsWrong) {
+  const std::string whole = mail_of(build_entity(request(Profile::kNative)));
+  std::string bad_gzip = whole;
+  bad_gzip[bad_gzip.find("H4sI") + 40] ^= 1;
+  std::string two = whole.substr(0, whole.size() - 20);
+  const struct {
+    const char* name;
+    std::string text;
+  } kCases[] = {
+      {"truncated", two},
+      {"damaged gzip", bad_gzip},
+      {"ordinary mail", "Subject: x\r\n\r\nhello\r\n"},
+      {"nothing", ""},
+      {"bad batch", "Content-Type: application/batch-SMTP\r\n\r\nFOO\r\n"},
+  };
+  for (const auto& c : kCases) {
+    EXPECT_NE(look(c.text).problem, "") << c.name;
+  }
+}
+
+TEST_F(InspectTest, BadManifestIsExplained) {
+  const std::string text =
+      "Content-Type: application/batch-SMTP\r\nBSMTP-Parcel: v=9\r\n\r\nEHLO a.b\r\n"
+      "MAIL FROM:<\x1b[31m@x.y>\r\nRCPT TO:<a@b.c>\r\nDATA\r\n.\r\nQUIT\r\n";
+  const Inspection seen = look(text);
+  EXPECT_FALSE(seen.manifest.has_value());
+  EXPECT_NE(seen.manifest_error, "");
+  for (const std::string& sender : seen.senders) {
+    EXPECT_EQ(sender.find('\x1b'), std::string::npos) << "terminal escapes are made harmless";
+  }
+}
+
+}  // namespace
+}  // namespace bsmtp::parcel
