@@ -153,7 +153,7 @@ class Build {
     letter.notice_id = notice_id({id, "unreadable"});
     letter.now = now;
     letter.body = str_cat({"A queued message cannot be read and was moved to\n",
-                           context_.spool.paths().stage(peer_.name, spool::Stage::kFailed), "/", id,
+                           context_.spool.paths().stage(peer_.name, spool::Stage::kHeld), "/", id,
                            ".item\nIts sender was not told.\n\n", why.text(), "\n"});
     return context_.notices.put(letter.notice_id, letter_envelope(letter), format_letter(letter),
                                 "unreadable", id);
@@ -169,9 +169,7 @@ class Build {
 };
 
 Result<spool::ParcelDir> claim_items(BuildContext& context, const config::Peer& peer,
-                                     const std::vector<std::string>& items) {
-  std::string id;
-  TRY_ASSIGN(id, make_id(context.clock.now()));
+                                     const std::string& id, const std::vector<std::string>& items) {
   auto lock = context.spool.lock_peer(peer.name);
   if (!lock.is_ok()) {
     return lock.status();
@@ -192,10 +190,9 @@ Result<spool::ParcelDir> claim_items(BuildContext& context, const config::Peer& 
 
 }  // namespace
 
-Result<std::optional<std::string>> build_parcel(BuildContext& context, const config::Peer& peer,
-                                                const std::vector<std::string>& items,
-                                                const std::string& why) {
-  auto dir = claim_items(context, peer, items);
+Result<bool> build_parcel(BuildContext& context, const config::Peer& peer, const std::string& id,
+                          const std::vector<std::string>& items, const std::string& why) {
+  auto dir = claim_items(context, peer, id, items);
   if (!dir.is_ok()) {
     return dir.status();
   }
@@ -203,24 +200,23 @@ Result<std::optional<std::string>> build_parcel(BuildContext& context, const con
   const Result<bool> built = build.build();
   Status status = built.status();
   if (status.is_ok() && built.value()) {
-    const std::string id = build.dir().id();
     status = build.commit();
     if (status.is_ok()) {
       const ParcelState& state = build.state();
       log::parcel_built(id, peer.name, static_cast<std::size_t>(state.messages), state.plain_octets,
                         state.entity_octets, why);
-      return std::optional<std::string>(id);
+      return true;
     }
   }
   // Should this fail too, recovery brings the items back later.
   const Status undone = build.dir().abandon();
   if (!undone.is_ok()) {
-    log::trouble(build.dir().id(), undone);
+    log::trouble(id, undone);
   }
   if (!status.is_ok()) {
     return status;
   }
-  return std::optional<std::string>();
+  return false;
 }
 
 }  // namespace bsmtp::mda

@@ -1,7 +1,7 @@
 // Building one parcel: claim the items, set aside what cannot travel, stream them into a signed
 // entity, commit as `ready`. A crash or failure at any point leaves every item in incoming/ (or
 // in building/, from where recovery brings it back) or in the finished parcel.
-// A bad item never stops its batch: it goes to the peer's failed/ directory, its sender (or, when
+// A bad item never stops its batch: it goes to the peer's held/ directory, its sender (or, when
 // it cannot be read, the postmaster) is told, and the rest is built.
 // Failure: temporary; the items are back in incoming/. Threads: jobs of different peers and
 // batches run at once, each with its own Signer.
@@ -30,9 +30,8 @@ struct BuildContext {
   std::optional<crypto::Signer>& signer;
 };
 
-// The id of the ready parcel; nullopt when nothing was left to build.
-Result<std::optional<std::string>> build_parcel(BuildContext& context, const config::Peer& peer,
-                                                const std::vector<std::string>& items,
-                                                const std::string& why);
+// True: parcel `id` (new, from make_id) is ready; false: nothing was left to build.
+Result<bool> build_parcel(BuildContext& context, const config::Peer& peer, const std::string& id,
+                          const std::vector<std::string>& items, const std::string& why);
 
 }  // namespace bsmtp::mda

@@ -136,7 +136,8 @@ void Outbound::item_left(const std::string& peer, const std::string& id) {
 
 void Outbound::parcel_arrived(const std::string& peer, const std::string& id) {
   const auto queue = queues_.find(peer);
-  if (queue == queues_.end() || !is_id(id) || queue->second.ready.count(id) != 0) {
+  if (queue == queues_.end() || !is_id(id) || queue->second.ready.count(id) != 0 ||
+      queue->second.building.count(id) != 0) {
     return;
   }
   const auto fields = spool::ParcelDir::peek_state(spool_, peer, spool::Stage::kReady, id);
@@ -182,7 +183,8 @@ BatchDecision Outbound::decide(const Queue& queue, TimePoint now) const {
   const BatchLimits limits{peer.max_messages, peer.max_bytes, peer.max_age, peer.max_unacked};
   const auto oldest = queue.waiting.oldest();
   const bool flush = oldest && *oldest <= queue.flush_until;
-  return decide_batch(queue.waiting, limits, queue.building + queue.ready.size(), flush, now);
+  return decide_batch(queue.waiting, limits, queue.building.size() + queue.ready.size(), flush,
+                      now);
 }
 
 std::optional<TimePoint> Outbound::tick() {
@@ -232,34 +234,36 @@ void Outbound::tick_builds(TimePoint now, std::optional<TimePoint>& due) {
 }
 
 bool Outbound::start_build(const std::string& name, Queue& queue, BatchDecision decision) {
-  for (const std::string& id : decision.items) {
-    queue.waiting.remove(id);
+  const auto id = make_id(clock_.now());
+  if (!id.is_ok()) {
+    log::trouble(name, id.status());
+    return false;
   }
-  ++queue.building;
+  for (const std::string& item : decision.items) {
+    queue.waiting.remove(item);
+  }
+  queue.building.insert(*id);
   ++building_;
   last_built_ = name;
   const std::string why = close_reason_name(decision.reason);
-  builders_.submit(
-      [this, name, peer = queue.peer, items = std::move(decision.items), why](std::size_t worker) {
-        BuildContext context{config_, spool_, notices_, clock_, signers_[worker]};
-        const auto built = build_parcel(context, *peer, items, why);
-        mailbox_.post([this, name, status = built.status(),
-                       parcel = built.is_ok() ? built.value() : std::nullopt] {
-          build_done(name, status, parcel);
-        });
-      });
+  builders_.submit([this, name, peer = queue.peer, parcel = *id, items = std::move(decision.items),
+                    why](std::size_t worker) {
+    BuildContext context{config_, spool_, notices_, clock_, signers_[worker]};
+    const auto built = build_parcel(context, *peer, parcel, items, why);
+    mailbox_.post([this, name, parcel, built] { build_done(name, parcel, built); });
+  });
   return true;
 }
 
-void Outbound::build_done(const std::string& name, const Status& status,
-                          const std::optional<std::string>& parcel) {
+void Outbound::build_done(const std::string& name, const std::string& parcel,
+                          const Result<bool>& built) {
   Queue& queue = queues_.at(name);
-  --queue.building;
+  queue.building.erase(parcel);
   --building_;
-  if (status.is_ok()) {
+  if (built.is_ok()) {
     queue.build_failures = 0;
-    if (parcel) {
-      parcel_arrived(name, *parcel);
+    if (built.value()) {
+      parcel_arrived(name, parcel);
     }
     return;
   }
@@ -267,8 +271,8 @@ void Outbound::build_done(const std::string& name, const Status& status,
   trouble_ = true;
   queue.build_not_before = clock_.now() + back_off(++queue.build_failures, config_->retry_initial,
                                                    config_->retry_maximum);
-  log::alarm(name,
-             str_cat({"no parcel can be built for this peer, its mail waits: ", status.text()}));
+  log::alarm(name, str_cat({"no parcel can be built for this peer, its mail waits: ",
+                            built.status().text()}));
   if (const Status scanned = scan_incoming(name, queue); !scanned.is_ok()) {
     log::trouble(name, scanned);
   }

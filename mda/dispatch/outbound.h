@@ -67,9 +67,9 @@ class Outbound {
     const config::Peer* peer = nullptr;
     WaitingIndex waiting;
     std::map<std::string, Ready> ready;
-    std::size_t building = 0;
-    TimePoint flush_until{};       // items that arrived until then are built at once
-    TimePoint build_not_before{};  // after trouble
+    std::set<std::string> building;  // ids of ours: locked until their job has ended
+    TimePoint flush_until{};         // items that arrived until then are built at once
+    TimePoint build_not_before{};    // after trouble
     std::uint64_t build_failures = 0;
   };
 
@@ -80,8 +80,7 @@ class Outbound {
   void tick_submissions(TimePoint now, std::optional<TimePoint>& due);
   bool space_is_low(TimePoint now, std::optional<TimePoint>& due);
   bool start_build(const std::string& name, Queue& queue, BatchDecision decision);
-  void build_done(const std::string& name, const Status& status,
-                  const std::optional<std::string>& parcel);
+  void build_done(const std::string& name, const std::string& parcel, const Result<bool>& built);
   void start_submission(const std::string& name, Queue& queue, const std::string& parcel);
   void submission_done(const std::string& name, const std::string& parcel,
                        const Result<SubmitResult>& result);

@@ -204,6 +204,8 @@ class Gateway:
         return done.stderr.decode()
 
     def start(self, *args):
+        if os.path.exists(self.spool + "/heartbeat"):
+            os.unlink(self.spool + "/heartbeat")
         out = open(self.log, "ab")
         self.process = subprocess.Popen(self.argv(*args), stderr=out, stdout=out)
         out.close()
