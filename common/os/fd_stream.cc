@@ -54,7 +54,7 @@ Status FileSink::write(std::string_view data) {
 }
 
 Status FileSink::finish() {
-  const Status status = ops_.write(file_, buffer_);
+  Status status = ops_.write(file_, buffer_);
   buffer_.clear();
   return status;
 }
@@ -83,7 +83,7 @@ Status FdSink::write(std::string_view data) {
 }
 
 Status FdSink::finish() {
-  const Status status = write_fd(fd_, buffer_, name_);
+  Status status = write_fd(fd_, buffer_, name_);
   buffer_.clear();
   return status;
 }

@@ -218,6 +218,15 @@ bool FileSystemInfo::is_remote() const {
          kRemoteTypes.end();
 }
 
+Status FileOps::sync_file_system(File& file) {
+  while (::syncfs(file.fd()) != 0) {
+    if (errno != EINTR) {
+      return Status::from_errno("syncfs " + file.path(), errno);
+    }
+  }
+  return Status::ok();
+}
+
 FileOps& real_file_ops() {
   static RealFileOps ops;
   return ops;
@@ -297,7 +306,7 @@ Status write_file_atomically(FileOps& ops, const std::string& dir, const std::st
     TRY(ops.close(file));
     return ops.rename(tmp, str_cat({dir, "/", name}));
   };
-  const Status status = write_tmp();
+  Status status = write_tmp();
   if (!status.is_ok()) {
     static_cast<void>(remove_if_exists(ops, tmp));
     return status;

@@ -37,7 +37,7 @@ Status write_heartbeat(const Spool& spool, const Heartbeat& beat) {
     TRY(ops.close(file));
     return ops.rename(tmp, path);
   };
-  const Status status = replace();
+  Status status = replace();
   if (!status.is_ok()) {
     static_cast<void>(os::remove_if_exists(ops, tmp));
   }

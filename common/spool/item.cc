@@ -161,7 +161,7 @@ Status ItemWriter::commit(const std::function<Status()>& before_rename) {
   if (options_.final_dir.empty()) {
     return Status::ok();
   }
-  const Status synced = ops_.fsync_dir(options_.final_dir);
+  Status synced = ops_.fsync_dir(options_.final_dir);
   if (!synced.is_ok()) {
     // The caller will say "not taken": what is not yet claimed must not be sent either.
     static_cast<void>(os::remove_if_exists(ops_, options_.final_path));

@@ -26,7 +26,7 @@ constexpr std::array kMailOptions{MailOption{"--peer", &EnqueueRequest::peer},
                                   MailOption{"--ret", &EnqueueRequest::ret},
                                   MailOption{"--sender", &EnqueueRequest::sender}};
 
-Status usage(std::string text) {
+Status usage(const std::string& text) {
   return Status::temporary("4.3.5", str_cat({kProgram, ": ", text, "; see ", kProgram, " --help"}));
 }
 

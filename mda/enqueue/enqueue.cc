@@ -57,7 +57,7 @@ Status store(const config::Config& config, const EnqueueRequest& request, Source
 
 Status enqueue(const config::Config& config, const EnqueueRequest& request, Source& message,
                const EnqueueHooks& hooks) {
-  const Status status = store(config, request, message, hooks);
+  Status status = store(config, request, message, hooks);
   if (!status.is_ok()) {
     log::enqueue_failed(request.queue_id, request.peer, status);
   }
