@@ -12,26 +12,31 @@ namespace {
 
 constexpr std::size_t kMaxMeta = 256U << 20U;
 
-// Puts the written file on disk and reads its envelope again, in one opening.
-Result<mail::Envelope> sync_and_read(os::FileOps& ops, const std::string& path,
+Result<mail::Envelope> read_envelope(os::FileOps& ops, const std::string& path,
                                      std::size_t max_recipients) {
   TRY_ASSIGN(os::File file, ops.open(path, os::kReadOnly, 0));
-  TRY(ops.fsync(file));
   os::FileSource source(ops, file);
   TRY_ASSIGN(const mail::TransactionHead head, mail::read_transaction_head(source, max_recipients));
   return head.envelope;
 }
 
+Status sync_file(os::FileOps& ops, const std::string& path) {
+  TRY_ASSIGN(os::File file, ops.open(path, os::kReadOnly, 0));
+  return ops.fsync(file);
+}
+
 }  // namespace
 
-Acceptance::Acceptance(const spool::Spool& spool, std::string directory)
+Acceptance::Acceptance(const spool::Spool& spool, std::string directory, os::File handle)
     : spool_(&spool),
       directory_(std::move(directory)),
+      handle_(std::move(handle)),
       writer_(std::make_unique<MessageWriter>(spool.ops(), directory_)) {}
 
 Acceptance::Acceptance(Acceptance&& other) noexcept
     : spool_(other.spool_),
       directory_(std::exchange(other.directory_, "")),
+      handle_(std::move(other.handle_)),
       writer_(std::move(other.writer_)),
       refused_(other.refused_) {}
 
@@ -45,7 +50,12 @@ Result<Acceptance> Acceptance::begin(const spool::Spool& spool, TimePoint now) {
   TRY_ASSIGN(const std::string id, make_id(now));
   const std::string directory = str_cat({spool.paths().inbound_tmp(), "/", id});
   TRY(os::ensure_directory(spool.ops(), directory, spool::kDirMode));
-  return Acceptance(spool, directory);
+  auto handle = spool.ops().open(directory, os::kDirectory, 0);
+  if (!handle.is_ok()) {
+    (void)os::remove_tree(spool.ops(), directory);
+    return handle.status();
+  }
+  return Acceptance(spool, directory, std::move(*handle));
 }
 
 Result<spool::AcceptedMeta> Acceptance::make_meta(const Commit& commit) {
@@ -67,7 +77,7 @@ Result<spool::AcceptedMeta> Acceptance::make_meta(const Commit& commit) {
   for (std::size_t i = 0; i < written.size(); ++i) {
     TRY_ASSIGN(
         const mail::Envelope envelope,
-        sync_and_read(spool_->ops(), writer_->message_path(i + 1), commit.config->max_recipients));
+        read_envelope(spool_->ops(), writer_->message_path(i + 1), commit.config->max_recipients));
     spool::AcceptedMessage message;
     message.text_digest = written[i].text_digest;
     message.text_bytes = written[i].text_bytes;
@@ -97,6 +107,25 @@ Result<std::optional<CommitOutcome>> Acceptance::known(const std::string& direct
                                              : CommitOutcome::kConflict);
 }
 
+Status Acceptance::write_durably(const std::string& meta) {
+  os::FileOps& ops = spool_->ops();
+  const std::size_t messages = writer_->messages().size();
+  const bool all_at_once = messages > kMaxSingleSyncs;
+  for (std::size_t n = 1; !all_at_once && n <= messages; ++n) {
+    TRY(sync_file(ops, writer_->message_path(n)));
+  }
+  TRY_ASSIGN(os::File file, ops.open(str_cat({directory_, "/", spool::kAcceptedMetaName}),
+                                     os::kCreateNew, spool::kFileMode));
+  TRY(ops.write(file, meta));
+  if (all_at_once) {
+    TRY(ops.close(file));
+    return ops.sync_file_system(handle_);
+  }
+  TRY(ops.fsync(file));
+  TRY(ops.close(file));
+  return ops.fsync_dir(directory_);
+}
+
 Result<CommitOutcome> Acceptance::commit(const Commit& commit) {
   os::FileOps& ops = spool_->ops();
   const spool::Paths& paths = spool_->paths();
@@ -108,12 +137,7 @@ Result<CommitOutcome> Acceptance::commit(const Commit& commit) {
   }
   TRY_ASSIGN(const spool::AcceptedMeta meta, make_meta(commit));
   TRY_ASSIGN(const std::string text, spool::format_accepted_meta(meta));
-  TRY_ASSIGN(os::File file, ops.open(str_cat({directory_, "/", spool::kAcceptedMetaName}),
-                                     os::kCreateNew, spool::kFileMode));
-  TRY(ops.write(file, text));
-  TRY(ops.fsync(file));
-  TRY(ops.close(file));
-  TRY(ops.fsync_dir(directory_));
+  TRY(write_durably(text));
   if (commit.before_rename) {
     TRY(commit.before_rename());
   }

@@ -49,7 +49,7 @@ Status receive(int argc, const char* const* argv, const mda::AgentOptions& agent
   mda::Receiver receiver(config, os::real_file_ops(), system_clock(),
                          [&parent] { return parent.check(); });
   os::FdSource input(0, "standard input");
-  const Status status = receiver.receive(request, input).status();
+  Status status = receiver.receive(request, input).status();
   if (!status.is_ok()) {
     log::parcel_refused(request.queue_id, status);
   }

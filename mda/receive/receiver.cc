@@ -1,7 +1,5 @@
 #include "mda/receive/receiver.h"
 
-#include <algorithm>
-
 #include "common/base/id.h"
 #include "common/base/text.h"
 #include "common/digest/sha256.h"
@@ -49,22 +47,6 @@ AddressKind kind_of(const config::Config& config, std::string_view recipient) {
     return AddressKind::kParcel;
   }
   return istarts_with(local, config.user + "+") ? AddressKind::kReturn : AddressKind::kOther;
-}
-
-// What a killed process left in inbound/tmp. Trouble here must not cost the parcel at hand.
-void sweep_tmp(os::FileOps& ops, const std::string& directory, TimePoint now,
-               std::chrono::seconds age) {
-  const auto names = ops.list(directory);
-  if (!names.is_ok()) {
-    return;
-  }
-  for (const std::string& name : *names) {
-    const std::string path = str_cat({directory, "/", name});
-    const auto info = ops.stat(path);
-    if (info.is_ok() && info->modified + age < now) {
-      (void)os::remove_tree(ops, path);
-    }
-  }
 }
 
 }  // namespace
@@ -272,7 +254,6 @@ Result<ReceiveReport> Receiver::receive(const ReceiveRequest& request, Source& i
       report.outcome == ReceiveOutcome::kQuarantined) {
     TRY_ASSIGN(report, set_aside(spool, named, raw, report));
   }
-  sweep_tmp(ops_, spool.paths().inbound_tmp(), clock_.now(), config_->tmp_age);
   return report;
 }
 
