@@ -101,6 +101,10 @@ class Grammar {
     bool needed = true;
     bool repeats = false;
   };
+  Status take_option(const std::vector<std::string>& words, std::size_t& i,
+                     Arguments& result) const;
+  Status check_complete(const Arguments& result) const;
+
   std::map<std::string, Option, std::less<>> options_;
   std::vector<Word> words_;
 };

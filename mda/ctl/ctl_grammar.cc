@@ -67,41 +67,34 @@ Grammar::Grammar(std::string_view text) {
   }
 }
 
-Result<Arguments> Grammar::parse(const std::vector<std::string>& words) const {
-  Arguments result;
-  bool only_words = false;
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    const std::string& word = words[i];
-    if (only_words || word.size() < 2 || word.rfind("--", 0) != 0) {
-      result.words_.push_back(word);
-      continue;
-    }
-    if (word == "--") {
-      only_words = true;
-      continue;
-    }
-    const std::size_t equals = word.find('=');
-    const std::string name = word.substr(2, equals == std::string::npos ? equals : equals - 2);
-    const auto option = options_.find(name);
-    if (option == options_.end()) {
-      return Status::permanent("5.5.4", str_cat({"unknown option --", printable(name, 60)}));
-    }
-    const bool takes_value = !option->second.value_name.empty();
-    std::string value;
-    if (equals != std::string::npos) {
-      if (!takes_value) {
-        return Status::permanent("5.5.4", str_cat({"--", name, " takes no value"}));
-      }
-      value = word.substr(equals + 1);
-    } else if (takes_value) {
-      if (++i == words.size()) {
-        return Status::permanent(
-            "5.5.4", str_cat({"--", name, " needs a value: ", option->second.value_name}));
-      }
-      value = words[i];
-    }
-    result.options_[name].push_back(value);
+Status Grammar::take_option(const std::vector<std::string>& words, std::size_t& i,
+                            Arguments& result) const {
+  const std::string& word = words[i];
+  const std::size_t equals = word.find('=');
+  const std::string name = word.substr(2, equals == std::string::npos ? equals : equals - 2);
+  const auto option = options_.find(name);
+  if (option == options_.end()) {
+    return Status::permanent("5.5.4", str_cat({"unknown option --", printable(name, 60)}));
   }
+  const bool takes_value = !option->second.value_name.empty();
+  std::string value;
+  if (equals != std::string::npos) {
+    if (!takes_value) {
+      return Status::permanent("5.5.4", str_cat({"--", name, " takes no value"}));
+    }
+    value = word.substr(equals + 1);
+  } else if (takes_value) {
+    if (++i == words.size()) {
+      return Status::permanent(
+          "5.5.4", str_cat({"--", name, " needs a value: ", option->second.value_name}));
+    }
+    value = words[i];
+  }
+  result.options_[name].push_back(value);
+  return Status::ok();
+}
+
+Status Grammar::check_complete(const Arguments& result) const {
   std::size_t given = 0;
   for (const Word& word : words_) {
     if (given < result.words_.size()) {
@@ -120,6 +113,22 @@ Result<Arguments> Grammar::parse(const std::vector<std::string>& words) const {
                                str_cat({"--", name, " ", option.value_name, " is missing"}));
     }
   }
+  return Status::ok();
+}
+
+Result<Arguments> Grammar::parse(const std::vector<std::string>& words) const {
+  Arguments result;
+  bool only_words = false;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (!only_words && words[i] == "--") {
+      only_words = true;
+    } else if (!only_words && words[i].rfind("--", 0) == 0) {
+      TRY(take_option(words, i, result));
+    } else {
+      result.words_.push_back(words[i]);
+    }
+  }
+  TRY(check_complete(result));
   return result;
 }
 

@@ -105,7 +105,7 @@ std::string age_text(TimePoint then, TimePoint now) {
 }
 
 std::string time_text(TimePoint when) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(when);
+  const auto seconds = std::chrono::system_clock::to_time_t(when);
   std::tm parts{};
   gmtime_r(&seconds, &parts);
   std::array<char, 40> buffer{};
@@ -116,7 +116,7 @@ std::string time_text(TimePoint when) {
 
 std::string bytes_text(std::uint64_t octets) {
   constexpr std::array<const char*, 5> kUnits = {"", "K", "M", "G", "T"};
-  double value = static_cast<double>(octets);
+  auto value = static_cast<double>(octets);
   std::size_t unit = 0;
   while (value >= 1024.0 && unit + 1 < kUnits.size()) {
     value /= 1024.0;

@@ -78,7 +78,7 @@ Result<ProcessOutput> run_program(const std::vector<std::string>& argv, bool qui
 
 std::string find_program(const std::string& name) {
   for (const char* directory : {"/usr/sbin/", "/usr/local/sbin/", "/usr/bin/", "/usr/local/bin/"}) {
-    const std::string path = directory + name;
+    std::string path = directory + name;
     if (::access(path.c_str(), X_OK) == 0) {
       return path;
     }
