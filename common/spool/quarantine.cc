@@ -19,6 +19,10 @@ constexpr std::string_view kCountersFile = "counters";
 constexpr std::string_view kReportedFile = "reported";
 constexpr std::size_t kTimeDigits = 12;
 constexpr std::size_t kDigestListed = 50;
+constexpr std::string_view kDigestAdvice =
+    "bsmtpctl quarantine show ID says more. After the cause is mended (key\r\n"
+    "imported, clock set, peer configured) bsmtpctl quarantine release ID\r\n"
+    "verifies it anew; bsmtpctl quarantine drop ID removes it.\r\n";
 constexpr std::size_t kMaxValue = 1000;
 
 std::uint64_t milliseconds(TimePoint when) {
@@ -371,11 +375,7 @@ Result<std::optional<QuarantineDigest>> Quarantine::pending_digest(
       str_cat({"Since the spool was made: ", std::to_string(all.quarantined), " quarantined, ",
                std::to_string(all.shapeless), " mails that were no parcels dropped, ",
                std::to_string(all.shed), " dropped because the disk was nearly full, ",
-               std::to_string(all.evicted),
-               " old ones removed.\r\n\r\n"
-               "bsmtpctl quarantine show ID says more. After the cause is mended (key\r\n"
-               "imported, clock set, peer configured) bsmtpctl quarantine release ID\r\n"
-               "verifies it anew; bsmtpctl quarantine drop ID removes it.\r\n"});
+               std::to_string(all.evicted), " old ones removed.\r\n\r\n", kDigestAdvice});
   return std::optional<QuarantineDigest>(std::move(digest));
 }
 

@@ -247,6 +247,20 @@ class Queue(Case):
         self.text("queue", "show", name[:3], code=NO)
         self.text("queue", "list", "--peer", "nobody", code=NO)
 
+    @unittest.skipUnless(os.path.exists(PROGRAMS + "/bsmtp-dispatch"), "bsmtp-dispatch not built")
+    def test_flush_builds_what_waits_and_says_when_the_mta_is_away(self):
+        key = self.site.ctl_json("key", "generate")[0]["fingerprint"]
+        away = "submit = smtp://127.0.0.1:1\nresubmit = smtp://127.0.0.1:1\n"
+        self.site.write_config("sign-key = %s\n%s" % (key, away))
+        name = self.item()
+        self.text("queue", "flush", "--peer", "remote1", code=TROUBLE)
+        listed, _ = self.site.ctl_json("parcel", "list")
+        self.assertEqual([(p["stage"], p["messages"]) for p in listed], [("ready", 1)])
+        shown, _ = self.site.ctl_json("parcel", "show", listed[0]["id"])
+        self.assertEqual([m["item"] for m in shown["messages"]], [name])
+        self.assertNotIn("token", shown["state"])
+        self.assertEqual(self.site.ctl_json("queue", "list"), ([], OK))
+
     def test_two_ids_with_one_beginning(self):
         self.item("0123456789ab" + "0" * 32)
         self.item("0123456789ab" + "1" * 32)
