@@ -1,5 +1,4 @@
-// See ledger.h. The only user of sqlite3.h. Statements are prepared once; times are stored as
-// whole seconds since 1970.
+// See ledger.h: opening, schema and transactions. Only this folder uses sqlite3.h.
 #include "common/ledger/ledger.h"
 
 #include <fcntl.h>
@@ -13,6 +12,7 @@
 #include "common/base/check.h"
 #include "common/base/text.h"
 #include "common/base/unique_fd.h"
+#include "common/ledger/query.h"
 
 namespace bsmtp::ledger {
 namespace {
@@ -62,14 +62,6 @@ constexpr std::array<const char*, 17> kSql = {
     "(SELECT count(*) FROM attempt), (SELECT count(*) FROM notice)",
 };
 
-sqlite3_int64 to_seconds(TimePoint when) {
-  return std::chrono::duration_cast<std::chrono::seconds>(when.time_since_epoch()).count();
-}
-
-TimePoint from_seconds(sqlite3_int64 seconds) {
-  return TimePoint(std::chrono::seconds(seconds));
-}
-
 bool exists(const std::string& file) {
   struct stat info {};
   return ::lstat(file.c_str(), &info) == 0;
@@ -96,56 +88,6 @@ Status write_mark(const std::string& file) {
 void Ledger::StatementCloser::operator()(sqlite3_stmt* statement) const {
   sqlite3_finalize(statement);
 }
-
-// One execution of a prepared statement; resets it when done so that no read lock stays.
-class Ledger::Query {
- public:
-  Query(const Ledger& ledger, Sql sql)
-      : ledger_(ledger), statement_(ledger.statements_[sql].get()) {}
-  Query(const Query&) = delete;
-  Query& operator=(const Query&) = delete;
-  ~Query() {
-    sqlite3_reset(statement_);
-    sqlite3_clear_bindings(statement_);
-  }
-
-  Query& text(std::string_view value) {
-    ok_ = ok_ && sqlite3_bind_text64(statement_, ++bound_, value.data(), value.size(),
-                                     SQLITE_TRANSIENT, SQLITE_UTF8) == SQLITE_OK;
-    return *this;
-  }
-  Query& blob(std::string_view value) {
-    ok_ = ok_ && sqlite3_bind_blob64(statement_, ++bound_, value.data(), value.size(),
-                                     SQLITE_TRANSIENT) == SQLITE_OK;
-    return *this;
-  }
-  Query& number(sqlite3_int64 value) {
-    ok_ = ok_ && sqlite3_bind_int64(statement_, ++bound_, value) == SQLITE_OK;
-    return *this;
-  }
-  // True: a row is there; false: done.
-  Result<bool> step(std::string_view doing) {
-    const int code = ok_ ? sqlite3_step(statement_) : SQLITE_MISUSE;
-    if (code == SQLITE_ROW || code == SQLITE_DONE) {
-      return code == SQLITE_ROW;
-    }
-    return ledger_.error(doing);
-  }
-  sqlite3_int64 column_number(int column) { return sqlite3_column_int64(statement_, column); }
-  std::string column_text(int column) {
-    const void* data = sqlite3_column_blob(statement_, column);
-    const int size = sqlite3_column_bytes(statement_, column);
-    return data == nullptr
-               ? std::string()
-               : std::string(static_cast<const char*>(data), static_cast<std::size_t>(size));
-  }
-
- private:
-  const Ledger& ledger_;
-  sqlite3_stmt* statement_;
-  int bound_ = 0;
-  bool ok_ = true;
-};
 
 Ledger::Ledger(Ledger&& other) noexcept
     : file_(std::move(other.file_)),
@@ -191,13 +133,13 @@ Status Ledger::error(std::string_view doing) const {
 Result<Ledger> Ledger::open(const std::string& file) {
   const bool marked = exists(file + ".created");
   if (marked && !exists(file)) {
-      return Status::temporary(
-          "4.3.0", str_cat({file,
-                            ": the ledger is gone though it was created once; restore it, "
-                            "or remove ",
-                            file,
-                            ".created to begin an empty one (repeated parcels would then "
-                            "be delivered again)"}));
+    return Status::temporary(
+        "4.3.0", str_cat({file,
+                          ": the ledger is gone though it was created once; restore it, "
+                          "or remove ",
+                          file,
+                          ".created to begin an empty one (repeated parcels would then "
+                          "be delivered again)"}));
   }
   Ledger ledger(file);
   ledger.may_create_ = !marked;
@@ -342,161 +284,6 @@ void Ledger::rollback() {
     sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
     in_transaction_ = false;
   }
-}
-
-Result<ParcelKnown> Ledger::note_parcel(const ParcelRecord& parcel) {
-  std::optional<ParcelRecord> known;
-  TRY_ASSIGN(known, find_parcel(parcel.peer, parcel.parcel_id));
-  if (known && known->digest != parcel.digest) {
-    return ParcelKnown::kConflict;
-  }
-  if (known) {
-    TRY(Query(*this, kExtendParcel)
-            .text(parcel.peer)
-            .text(parcel.parcel_id)
-            .number(to_seconds(parcel.retain_until))
-            .step("cannot keep a parcel longer")
-            .status());
-    return known->done ? ParcelKnown::kDone : ParcelKnown::kOpen;
-  }
-  TRY(Query(*this, kInsertParcel)
-          .text(parcel.peer)
-          .text(parcel.parcel_id)
-          .text(parcel.digest)
-          .number(to_seconds(parcel.accepted))
-          .number(to_seconds(parcel.retain_until))
-          .step("cannot note a parcel")
-          .status());
-  return ParcelKnown::kNew;
-}
-
-Status Ledger::finish_parcel(std::string_view peer, std::string_view parcel_id) {
-  return Query(*this, kFinishParcel)
-      .text(peer)
-      .text(parcel_id)
-      .step("cannot finish a parcel")
-      .status();
-}
-
-Result<std::optional<ParcelRecord>> Ledger::find_parcel(std::string_view peer,
-                                                        std::string_view parcel_id) {
-  Query query(*this, kFindParcel);
-  bool found = false;
-  TRY_ASSIGN(found, query.text(peer).text(parcel_id).step("cannot look up a parcel"));
-  if (!found) {
-    return std::optional<ParcelRecord>();
-  }
-  ParcelRecord record;
-  record.peer = peer;
-  record.parcel_id = parcel_id;
-  record.digest = query.column_text(0);
-  record.done = query.column_number(1) != 0;
-  record.accepted = from_seconds(query.column_number(2));
-  record.retain_until = from_seconds(query.column_number(3));
-  return std::optional<ParcelRecord>(std::move(record));
-}
-
-Result<std::optional<RecipientRecord>> Ledger::find_recipient(std::string_view peer,
-                                                              std::string_view key) {
-  Query query(*this, kFindRecipient);
-  bool found = false;
-  TRY_ASSIGN(found, query.text(peer).blob(key).step("cannot look up a recipient"));
-  if (!found) {
-    return std::optional<RecipientRecord>();
-  }
-  RecipientRecord record;
-  record.outcome = static_cast<Outcome>(query.column_number(0));
-  record.parcel_id = query.column_text(1);
-  record.message = static_cast<std::uint64_t>(query.column_number(2));
-  record.when = from_seconds(query.column_number(3));
-  return std::optional<RecipientRecord>(std::move(record));
-}
-
-Status Ledger::record_recipient(std::string_view peer, std::string_view key,
-                                const RecipientRecord& record, TimePoint retain_until) {
-  return Query(*this, kInsertRecipient)
-      .text(peer)
-      .blob(key)
-      .number(static_cast<int>(record.outcome))
-      .text(record.parcel_id)
-      .number(static_cast<sqlite3_int64>(record.message))
-      .number(to_seconds(record.when))
-      .number(to_seconds(retain_until))
-      .step("cannot record a recipient")
-      .status();
-}
-
-Status Ledger::note_attempt(std::string_view peer, std::string_view parcel_id,
-                            std::uint64_t message, TimePoint now) {
-  return Query(*this, kInsertAttempt)
-      .text(peer)
-      .text(parcel_id)
-      .number(static_cast<sqlite3_int64>(message))
-      .number(to_seconds(now))
-      .step("cannot note an attempt")
-      .status();
-}
-
-Status Ledger::clear_attempt(std::string_view peer, std::string_view parcel_id,
-                             std::uint64_t message) {
-  return Query(*this, kDeleteAttempt)
-      .text(peer)
-      .text(parcel_id)
-      .number(static_cast<sqlite3_int64>(message))
-      .step("cannot clear an attempt")
-      .status();
-}
-
-Result<std::vector<std::uint64_t>> Ledger::attempts(std::string_view peer,
-                                                    std::string_view parcel_id) {
-  Query query(*this, kListAttempts);
-  query.text(peer).text(parcel_id);
-  std::vector<std::uint64_t> messages;
-  for (;;) {
-    bool row = false;
-    TRY_ASSIGN(row, query.step("cannot list attempts"));
-    if (!row) {
-      return messages;
-    }
-    messages.push_back(static_cast<std::uint64_t>(query.column_number(0)));
-  }
-}
-
-Result<bool> Ledger::notice_sent(std::string_view notice_id) {
-  Query query(*this, kFindNotice);
-  return query.text(notice_id).step("cannot look up a notice");
-}
-
-Status Ledger::note_notice(std::string_view notice_id, TimePoint retain_until) {
-  return Query(*this, kInsertNotice)
-      .text(notice_id)
-      .number(to_seconds(retain_until))
-      .step("cannot note a notice")
-      .status();
-}
-
-Result<std::uint64_t> Ledger::expire(TimePoint now, std::uint64_t limit) {
-  std::uint64_t removed = 0;
-  for (const Sql sql : {kExpireParcels, kExpireRecipients, kExpireNotices}) {
-    TRY(Query(*this, sql)
-            .number(to_seconds(now))
-            .number(static_cast<sqlite3_int64>(limit))
-            .step("cannot forget old rows")
-            .status());
-    removed += static_cast<std::uint64_t>(sqlite3_changes(db_));
-  }
-  return removed;
-}
-
-Result<LedgerCounts> Ledger::counts() {
-  Query query(*this, kCounts);
-  TRY(query.step("cannot count").status());
-  LedgerCounts counts;
-  counts.parcels = static_cast<std::uint64_t>(query.column_number(0));
-  counts.recipients = static_cast<std::uint64_t>(query.column_number(1));
-  counts.attempts = static_cast<std::uint64_t>(query.column_number(2));
-  counts.notices = static_cast<std::uint64_t>(query.column_number(3));
-  return counts;
 }
 
 }  // namespace bsmtp::ledger

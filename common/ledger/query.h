@@ -1,0 +1,63 @@
+// Query: one execution of a prepared statement of the ledger; resets it when done, so that no read
+// lock stays. Internal to common/ledger. Threads: as the Ledger.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <string>
+#include <string_view>
+
+#include "common/ledger/ledger.h"
+
+namespace bsmtp::ledger {
+
+class Ledger::Query {
+ public:
+  Query(const Ledger& ledger, Sql sql)
+      : ledger_(ledger), statement_(ledger.statements_[sql].get()) {}
+  Query(const Query&) = delete;
+  Query& operator=(const Query&) = delete;
+  ~Query() {
+    sqlite3_reset(statement_);
+    sqlite3_clear_bindings(statement_);
+  }
+
+  Query& text(std::string_view value) {
+    ok_ = ok_ && sqlite3_bind_text64(statement_, ++bound_, value.data(), value.size(),
+                                     SQLITE_TRANSIENT, SQLITE_UTF8) == SQLITE_OK;
+    return *this;
+  }
+  Query& blob(std::string_view value) {
+    ok_ = ok_ && sqlite3_bind_blob64(statement_, ++bound_, value.data(), value.size(),
+                                     SQLITE_TRANSIENT) == SQLITE_OK;
+    return *this;
+  }
+  Query& number(sqlite3_int64 value) {
+    ok_ = ok_ && sqlite3_bind_int64(statement_, ++bound_, value) == SQLITE_OK;
+    return *this;
+  }
+  // True: a row is there; false: done.
+  Result<bool> step(std::string_view doing) {
+    const int code = ok_ ? sqlite3_step(statement_) : SQLITE_MISUSE;
+    if (code == SQLITE_ROW || code == SQLITE_DONE) {
+      return code == SQLITE_ROW;
+    }
+    return ledger_.error(doing);
+  }
+  sqlite3_int64 column_number(int column) { return sqlite3_column_int64(statement_, column); }
+  std::string column_text(int column) {
+    const void* data = sqlite3_column_blob(statement_, column);
+    const int size = sqlite3_column_bytes(statement_, column);
+    return data == nullptr
+               ? std::string()
+               : std::string(static_cast<const char*>(data), static_cast<std::size_t>(size));
+  }
+
+ private:
+  const Ledger& ledger_;
+  sqlite3_stmt* statement_;
+  int bound_ = 0;
+  bool ok_ = true;
+};
+
+}  // namespace bsmtp::ledger

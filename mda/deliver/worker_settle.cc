@@ -1,0 +1,280 @@
+// See worker.h: the transaction with the host MTA, the journal, notices and the parcel's end.
+#include <chrono>
+#include <thread>
+#include <utility>
+
+#include "common/base/text.h"
+#include "common/log/events.h"
+#include "mda/deliver/handover.h"
+#include "mda/deliver/worker.h"
+#include "mda/notice/back_off.h"
+
+namespace bsmtp::mda {
+namespace {
+
+constexpr std::chrono::seconds kLedgerRetry{1};
+// Senders hear of a delay once, at the time MTAs use (docs/timers.md).
+constexpr std::chrono::seconds kDelayWarning{4L * 3600};
+// A message on which this many connections in a row broke waits like any deferred one.
+constexpr unsigned kMaxBroken = 2;
+
+std::size_t message_index(const ParcelQueue::Job& job) {
+  return static_cast<std::size_t>(job.message);
+}
+
+const spool::AcceptedMeta& meta_of(const ParcelQueue::Job& job) {
+  return job.parcel->dir.meta();
+}
+
+}  // namespace
+
+ledger::Journal::Operation settle_operation(const std::string& peer, const std::string& parcel_id,
+                                            std::uint64_t message,
+                                            std::vector<RecipientState> states, TimePoint now,
+                                            TimePoint retain_until) {
+  return [=](ledger::Ledger& ledger) {
+    for (const RecipientState& state : states) {
+      if (state.fate != Fate::kDelivered && state.fate != Fate::kFailed) {
+        continue;
+      }
+      const auto outcome =
+          state.fate == Fate::kDelivered ? ledger::Outcome::kDelivered : ledger::Outcome::kFailed;
+      TRY(ledger.record_recipient(peer, state.key, {outcome, parcel_id, message, now},
+                                  retain_until));
+    }
+    return ledger.clear_attempt(peer, parcel_id, message);
+  };
+}
+
+void DeliveryWorker::hand_over(Attempt attempt) {
+  if (!mta_.is_open()) {
+    flush();
+  }
+  if (Status status = mta_.ready(); !status.is_ok()) {
+    flush();
+    mta_down(std::move(attempt), status);
+    return;
+  }
+  shared_.pauses = 0;
+  const smtp::Delivery delivery = transact(attempt);
+  if (delivery.outcome == smtp::Outcome::kNotSent && !interrupted_ &&
+      shared_.queue.count_broken(attempt.job) < kMaxBroken) {
+    // Surely not accepted; the next connection will do, or show that it is this message's fault.
+    shared_.queue.release_keys(meta_of(attempt.job).peer, attempt.owned_keys);
+    shared_.queue.give_back(attempt.job, true);
+    return;
+  }
+  if (delivery.outcome == smtp::Outcome::kAmbiguous) {
+    log::ambiguous(
+        str_cat({meta_of(attempt.job).parcel_id, ".", std::to_string(attempt.job.message)}),
+        "the host MTA's final reply was lost; the message is handed over again");
+  }
+  apply_delivery(delivery, shared_.clock.now(), expiry(attempt.job), attempt.states);
+  settle(std::move(attempt));
+}
+
+smtp::Delivery DeliveryWorker::transact(Attempt& attempt) {
+  std::future<Status> gate = submit_journal(&attempt);
+  std::optional<Status> gate_status;
+  const std::string lines = handover_lines(meta_of(attempt.job), attempt.job.message,
+                                           shared_.config->host, shared_.clock.now());
+  const mail::Envelope envelope = remaining_envelope(attempt.item->envelope(), attempt.states);
+  smtp::Delivery delivery = mta_.send(envelope, [&](Sink& sink) {
+    gate_status = gate.get();
+    TRY(*gate_status);
+    return write_handover(*attempt.item, lines, shared_.config->host, sink);
+  });
+  if (!gate_status) {
+    gate_status = gate.get();
+  }
+  if (gate_status->is_ok()) {
+    attempt.noted = true;
+    complete_pending();
+  } else {
+    log::alarm("ledger", gate_status->text());
+    flush();
+  }
+  return delivery;
+}
+
+std::future<Status> DeliveryWorker::submit_journal(const Attempt* next) {
+  ledger::Journal::Operation previous;
+  if (pending_) {
+    const ParcelQueue::Job& job = pending_->job;
+    previous = settle_operation(meta_of(job).peer, meta_of(job).parcel_id, job.message,
+                                pending_->states, shared_.clock.now(), job.parcel->retain_until);
+  }
+  if (next == nullptr) {
+    return journal_.submit(std::move(previous));
+  }
+  const spool::AcceptedMeta& meta = meta_of(next->job);
+  return journal_.submit([previous = std::move(previous), peer = meta.peer, id = meta.parcel_id,
+                          message = next->job.message,
+                          now = shared_.clock.now()](ledger::Ledger& ledger) {
+    if (previous) {
+      TRY(previous(ledger));
+    }
+    return ledger.note_attempt(peer, id, message, now);
+  });
+}
+
+bool DeliveryWorker::flush() {
+  while (pending_) {
+    const Status status = submit_journal(nullptr).get();
+    if (status.is_ok()) {
+      complete_pending();
+      return true;
+    }
+    log::alarm("ledger", status.text());
+    if (shared_.queue.stopping()) {
+      // Its attempt row stands: the next start logs the message as ambiguous.
+      shared_.queue.give_back(pending_->job, true);
+      pending_.reset();
+      return false;
+    }
+    std::this_thread::sleep_for(kLedgerRetry);
+  }
+  return true;
+}
+
+void DeliveryWorker::complete_pending() {
+  if (!pending_) {
+    return;
+  }
+  Attempt attempt = std::move(*pending_);
+  pending_.reset();
+  shared_.queue.release_keys(meta_of(attempt.job).peer, attempt.owned_keys);
+  if (attempt.requeue) {
+    shared_.queue.give_back(attempt.job, true);
+    return;
+  }
+  if (shared_.queue.settled(attempt.job, attempt.finished)) {
+    attempt.item.reset();
+    conclude(attempt.job);
+  }
+}
+
+void DeliveryWorker::settle(Attempt attempt) {
+  log_results(attempt);
+  while (true) {
+    const Status status = write_notices(attempt);
+    if (status.is_ok()) {
+      break;
+    }
+    log::alarm(meta_of(attempt.job).parcel_id, status.text());
+    if (shared_.queue.stopping()) {
+      // Not recorded: the attempt is repeated after the restart, the notices have the same ids.
+      shared_.queue.release_keys(meta_of(attempt.job).peer, attempt.owned_keys);
+      shared_.queue.give_back(attempt.job, true);
+      return;
+    }
+    std::this_thread::sleep_for(kLedgerRetry);
+  }
+  attempt.finished = all_final(attempt.states);
+  attempt.requeue = wants_retry_now(attempt.states);
+  const bool at_once = attempt.requeue || !mta_.is_open();
+  pending_.emplace(std::move(attempt));
+  if (at_once) {
+    flush();
+  }
+}
+
+Status DeliveryWorker::write_notices(const Attempt& attempt) {
+  const std::string& remote = shared_.config->host;
+  const auto groups = failure_groups(attempt.states, remote);
+  const auto relayed = relayed_recipients(attempt.states, remote);
+  const TimePoint now = shared_.clock.now();
+  const spool::AcceptedMeta& meta = meta_of(attempt.job);
+  const bool late = now >= meta.accepted + kDelayWarning;
+  if (groups.empty() && relayed.empty() && !late) {
+    return Status::ok();
+  }
+  const NoticeSubject subject{*shared_.config,
+                              shared_.notices,
+                              meta.parcel_id,
+                              std::to_string(attempt.job.message),
+                              meta.peer,
+                              meta.accepted,
+                              now};
+  const std::uint64_t octets = meta.messages.at(message_index(attempt.job) - 1).text_bytes;
+  for (const auto& group : groups) {
+    TRY(write_dsn(subject, NoticeKind::kFailure, *attempt.item, octets, group));
+  }
+  if (!relayed.empty()) {
+    TRY(write_dsn(subject, NoticeKind::kRelayed, *attempt.item, octets, relayed));
+  }
+  if (late) {
+    for (const DsnRecipient& recipient : delayed_recipients(attempt.states, remote)) {
+      TRY(write_dsn(subject, NoticeKind::kDelay, *attempt.item, octets, {recipient}));
+    }
+  }
+  return Status::ok();
+}
+
+void DeliveryWorker::log_results(const Attempt& attempt) const {
+  const spool::AcceptedMeta& meta = meta_of(attempt.job);
+  for (const RecipientState& state : attempt.states) {
+    const std::size_t index = message_index(attempt.job);
+    const std::string& address = state.recipient.address;
+    if (state.fate == Fate::kDelivered) {
+      log::delivered(meta.parcel_id, meta.peer, index, address, state.diagnostic);
+    } else if (state.fate == Fate::kFailed) {
+      log::delivery_failed(meta.parcel_id, meta.peer, index, address, state.status);
+    } else if (state.fate == Fate::kOpen && !state.again) {
+      log::delivery_deferred(meta.parcel_id, meta.peer, index, address, state.status);
+    }
+  }
+}
+
+void DeliveryWorker::unreadable(const ParcelQueue::Job& job, const Status& why) {
+  // One bad file keeps its parcel in deferred/, the other messages go on.
+  log::alarm(str_cat({meta_of(job).parcel_id, ".", std::to_string(job.message)}),
+             str_cat({"message cannot be read, the others go on: ", why.text()}));
+  flush();
+  if (shared_.queue.settled(job, false)) {
+    conclude(job);
+  }
+}
+
+void DeliveryWorker::mta_down(Attempt attempt, const Status& why) {
+  const TimePoint now = shared_.clock.now();
+  if (interrupted_ || now < expiry(attempt.job).expires) {
+    shared_.queue.release_keys(meta_of(attempt.job).peer, attempt.owned_keys);
+    shared_.queue.give_back(attempt.job, true);
+  } else {
+    apply_no_connection(why, now, expiry(attempt.job), attempt.states);
+    settle(std::move(attempt));
+  }
+  if (!interrupted_ && !shared_.queue.paused_until()) {
+    log::trouble("resubmit", why);
+    shared_.queue.pause(now + back_off(++shared_.pauses, shared_.config->retry_initial,
+                                       shared_.config->retry_maximum));
+    shared_.changed();
+  }
+}
+
+void DeliveryWorker::conclude(const ParcelQueue::Job& job) {
+  OpenParcel& parcel = *job.parcel;
+  const spool::AcceptedMeta& meta = parcel.dir.meta();
+  Status status;
+  if (parcel.unfinished.empty()) {
+    status = journal_.run(
+        [&](ledger::Ledger& ledger) { return ledger.finish_parcel(meta.peer, meta.parcel_id); });
+    if (status.is_ok()) {
+      status = parcel.dir.remove();
+    }
+  } else {
+    DeferralState state = parcel.dir.deferral();
+    ++state.attempts;
+    state.next = shared_.clock.now() + back_off(state.attempts, shared_.config->retry_initial,
+                                                shared_.config->retry_maximum);
+    status = parcel.dir.defer(state, parcel.finished);
+  }
+  if (!status.is_ok()) {
+    log::trouble(meta.parcel_id, status);
+  }
+  shared_.queue.forget(parcel.dir.name());
+  shared_.changed();
+}
+
+}  // namespace bsmtp::mda

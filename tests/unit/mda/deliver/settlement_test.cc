@@ -1,0 +1,109 @@
+#include "mda/deliver/settlement.h"
+
+#include <gtest/gtest.h>
+
+#include "mda/deliver/handover.h"
+
+namespace bsmtp::mda {
+namespace {
+
+const TimePoint kNow{std::chrono::seconds(1790000000)};
+const ExpiryRule kLater{kNow + std::chrono::hours(1), "hub"};
+const ExpiryRule kOver{kNow - std::chrono::hours(1), "hub"};
+
+mail::Envelope envelope(std::size_t recipients) {
+  mail::Envelope out;
+  out.sender = "a@b";
+  for (std::size_t i = 0; i < recipients; ++i) {
+    mail::Recipient recipient;
+    recipient.address = "r" + std::to_string(i) + "@c";
+    out.recipients.push_back(recipient);
+  }
+  return out;
+}
+
+smtp::RecipientResult answer(int code, smtp::Stage stage = smtp::Stage::kRcpt) {
+  smtp::RecipientResult result;
+  result.stage = stage;
+  result.reply.code = code;
+  result.reply.lines = {"text"};
+  result.status = result.reply.to_status("");
+  result.too_many_recipients = code == 452;
+  return result;
+}
+
+TEST(SettlementTest, MetaRefusalsAreFailedAndNotSent) {
+  spool::AcceptedMessage message;
+  message.refused.push_back({2, "5.7.1", "not there"});
+  message.refused.push_back({9, "5.7.1", "no such ordinal"});
+  const auto states = plan_recipients(envelope(3), message);
+  EXPECT_EQ(states[1].fate, Fate::kFailed);
+  const auto rest = remaining_envelope(envelope(3), states);
+  ASSERT_EQ(rest.recipients.size(), 2U);
+  EXPECT_EQ(rest.recipients[1].address, "r2@c");
+}
+
+TEST(SettlementTest, EachAnswerHasItsFate) {
+  auto states = plan_recipients(envelope(4), {});
+  states[1].fate = Fate::kKnown;
+  smtp::Delivery delivery;
+  delivery.recipients = {answer(250, smtp::Stage::kText), answer(550), answer(450)};
+  apply_delivery(delivery, kNow, kLater, states);
+  EXPECT_EQ(states[0].fate, Fate::kDelivered);
+  EXPECT_EQ(states[1].fate, Fate::kKnown);
+  EXPECT_EQ(states[2].fate, Fate::kFailed);
+  EXPECT_EQ(states[3].fate, Fate::kOpen);
+  EXPECT_FALSE(all_final(states));
+  EXPECT_FALSE(wants_retry_now(states));
+}
+
+TEST(SettlementTest, AmbiguousLeavesAllOpen) {
+  auto states = plan_recipients(envelope(1), {});
+  smtp::Delivery delivery;
+  delivery.outcome = smtp::Outcome::kAmbiguous;
+  delivery.recipients = {answer(421, smtp::Stage::kText)};
+  apply_delivery(delivery, kNow, kLater, states);
+  EXPECT_EQ(states[0].fate, Fate::kOpen);
+}
+
+TEST(SettlementTest, ExpiredTemporaryFailureIsFinal) {
+  auto states = plan_recipients(envelope(1), {});
+  smtp::Delivery delivery;
+  delivery.recipients = {answer(450)};
+  apply_delivery(delivery, kNow, kOver, states);
+  EXPECT_EQ(states[0].fate, Fate::kFailed);
+  EXPECT_EQ(states[0].status.code(), "4.4.7");
+}
+
+TEST(SettlementTest, TooManyRecipientsRetriesOnlyWithProgress) {
+  for (const bool progress : {true, false}) {
+    auto states = plan_recipients(envelope(2), {});
+    smtp::Delivery delivery;
+    delivery.recipients = {answer(progress ? 250 : 452, smtp::Stage::kText), answer(452)};
+    apply_delivery(delivery, kNow, kLater, states);
+    EXPECT_EQ(wants_retry_now(states), progress);
+    EXPECT_EQ(states[1].fate, Fate::kOpen);
+  }
+}
+
+TEST(SettlementTest, FailuresGroupByWhatRefusedThem) {
+  auto states = plan_recipients(envelope(4), {});
+  smtp::Delivery delivery;
+  delivery.recipients = {answer(550), answer(550), answer(554, smtp::Stage::kText),
+                         answer(554, smtp::Stage::kText)};
+  apply_delivery(delivery, kNow, kLater, states);
+  const auto groups = failure_groups(states, "hub");
+  ASSERT_EQ(groups.size(), 3U);
+  EXPECT_EQ(groups[0].size(), 1U);
+  EXPECT_EQ(groups[2].size(), 2U);
+}
+
+TEST(HandoverTest, KeyDependsOnEachPart) {
+  const std::string key = recipient_key("a", "b", "c");
+  EXPECT_EQ(key.size(), 32U);
+  EXPECT_NE(key, recipient_key("ab", "", "c"));
+  EXPECT_NE(key, recipient_key("a", "b", "d"));
+}
+
+}  // namespace
+}  // namespace bsmtp::mda

@@ -1,0 +1,114 @@
+#include "mda/notice/dsn.h"
+
+#include <gtest/gtest.h>
+
+#include "mda/notice/back_off.h"
+#include "mda/notice/store.h"
+
+namespace bsmtp::mda {
+namespace {
+
+DsnRequest request() {
+  DsnRequest r;
+  r.reporting_mta = "hub.domain.com";
+  r.postmaster = "postmaster@hub.domain.com";
+  r.envelope.sender = "ann@domain.co.uk";
+  r.notice_id = "00";
+  DsnRecipient recipient;
+  recipient.recipient.address = "bob@domain.com";
+  recipient.status = "5.1.1";
+  recipient.reason = "no such user";
+  r.recipients.push_back(recipient);
+  r.original_header = "Subject: x\r\n";
+  return r;
+}
+
+TEST(WantsNoticeTest, FollowsNotify) {
+  using K = NoticeKind;
+  const struct {
+    const char* notify;
+    bool failure, delay, relayed;
+  } cases[] = {{"", true, true, false},
+               {"NEVER", false, false, false},
+               {"never", false, false, false},
+               {"FAILURE", true, false, false},
+               {"success,delay", false, true, true},
+               {"SUCCESS,FAILURE,DELAY", true, true, true}};
+  for (const auto& c : cases) {
+    EXPECT_EQ(wants_notice(c.notify, K::kFailure), c.failure) << c.notify;
+    EXPECT_EQ(wants_notice(c.notify, K::kDelay), c.delay) << c.notify;
+    EXPECT_EQ(wants_notice(c.notify, K::kRelayed), c.relayed) << c.notify;
+  }
+}
+
+TEST(FormatDsnTest, NeverForTheNullSender) {
+  DsnRequest r = request();
+  r.envelope.sender = "";
+  EXPECT_TRUE(format_dsn(r).status().is_permanent());
+}
+
+TEST(FormatDsnTest, RemoteTextCannotAddFields) {
+  DsnRequest r = request();
+  r.recipients[0].diagnostic = "550 x\r\nAction: delivered\r\n\r\n--=_dsn_00";
+  const std::string text = format_dsn(r).value();
+  EXPECT_EQ(text.find("\r\nAction: delivered"), std::string::npos);
+  EXPECT_EQ(text.find('\0'), std::string::npos);
+}
+
+TEST(FormatDsnTest, EnvelopeIsNullWithNotifyNever) {
+  const mail::Envelope envelope = dsn_envelope(request());
+  EXPECT_EQ(envelope.sender, "");
+  EXPECT_EQ(envelope.ret, "");
+  ASSERT_EQ(envelope.recipients.size(), 1U);
+  EXPECT_EQ(envelope.recipients[0].address, "ann@domain.co.uk");
+  EXPECT_EQ(envelope.recipients[0].notify, "NEVER");
+}
+
+TEST(TakeOriginalTest, HeaderOrWhole) {
+  const std::string text = "Subject: x\r\nTo: y\r\n\r\nbody\r\n";
+  const struct {
+    const char* name;
+    const char* ret;
+    std::uint64_t cap;
+    bool full;
+  } cases[] = {{"full", "FULL", 1000, true},
+               {"over the cap", "FULL", 10, false},
+               {"headers", "HDRS", 1000, false},
+               {"not said", "", 1000, false}};
+  for (const auto& c : cases) {
+    DsnRequest r = request();
+    r.envelope.ret = c.ret;
+    StringSource source(text);
+    ASSERT_TRUE(take_original(source, text.size(), c.cap, r).is_ok());
+    EXPECT_EQ(r.full, c.full) << c.name;
+    EXPECT_EQ(r.original_header, "Subject: x\r\nTo: y\r\n") << c.name;
+    EXPECT_EQ(r.original_body, c.full ? "body\r\n" : "") << c.name;
+  }
+}
+
+TEST(TakeOriginalTest, OddShapes) {
+  for (const std::string text : {"", "\r\n", "\r\nbody\r\n", "no colon, no end\r\n"}) {
+    DsnRequest r = request();
+    StringSource source(text);
+    EXPECT_TRUE(take_original(source, text.size(), 1000, r).is_ok()) << text;
+    EXPECT_TRUE(format_dsn(r).is_ok()) << text;
+  }
+}
+
+TEST(NoticeIdTest, PartsCannotRunTogether) {
+  EXPECT_EQ(notice_id({"a", "b"}).size(), 44U);
+  EXPECT_EQ(notice_id({"a", "b"}), notice_id({"a", "b"}));
+  EXPECT_NE(notice_id({"ab", ""}), notice_id({"a", "b"}));
+}
+
+TEST(BackOffTest, DoublesUpToTheMaximum) {
+  using std::chrono::seconds;
+  const int expected[] = {60, 60, 120, 240, 480, 960, 1920, 3600, 3600};
+  for (std::uint64_t n = 0; n < 9; ++n) {
+    EXPECT_EQ(back_off(n, seconds(60), seconds(3600)), seconds(expected[n])) << n;
+  }
+  EXPECT_EQ(back_off(1000000, seconds(60), seconds(3600)), seconds(3600));
+}
+
+}  // namespace
+}  // namespace bsmtp::mda
