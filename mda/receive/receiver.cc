@@ -9,6 +9,7 @@
 #include "common/os/deadline.h"
 #include "common/os/fd_stream.h"
 #include "common/parcel/opener.h"
+#include "common/parcel/structure.h"
 #include "common/rewrite/export_map.h"
 #include "mda/receive/acceptance.h"
 #include "mda/receive/policy.h"
@@ -47,6 +48,38 @@ AddressKind kind_of(const config::Config& config, std::string_view recipient) {
     return AddressKind::kParcel;
   }
   return istarts_with(local, config.user + "+") ? AddressKind::kReturn : AddressKind::kOther;
+}
+
+// Logs what became of a trusted parcel and fills in the report.
+ReceiveReport finish_report(CommitOutcome outcome, const parcel::Opened& opened,
+                            const ReceiveRequest& request, ReceiveReport report,
+                            std::uint64_t refused) {
+  report.id = opened.id;
+  report.peer = opened.peer;
+  report.messages = opened.messages;
+  report.refused = refused;
+  switch (outcome) {
+    case CommitOutcome::kAccepted:
+      log::parcel_accepted(opened.id, opened.peer, request.queue_id, request.client,
+                           opened.fingerprint, opened.messages, opened.plain_bytes);
+      report.outcome = ReceiveOutcome::kAccepted;
+      break;
+    case CommitOutcome::kDuplicate:
+      log::parcel_duplicate(opened.id, opened.peer, request.queue_id);
+      report.outcome = ReceiveOutcome::kDuplicate;
+      break;
+    case CommitOutcome::kConflict:
+      log::alarm(opened.id, "peer " + opened.peer +
+                                " sent two different parcels under one id; the second is in "
+                                "quarantine: ask its admin whether its spool was restored or its "
+                                "key is in other hands");
+      report.outcome = ReceiveOutcome::kQuarantined;
+      report.code = "5.7.1";
+      report.reason = "id-conflict: another parcel of this peer with the id " + opened.id +
+                      " and other content waits already";
+      break;
+  }
+  return report;
 }
 
 }  // namespace
@@ -122,15 +155,23 @@ Result<Receiver::Raw> Receiver::store_raw(const spool::Spool& spool, Source& inp
 Result<ReceiveReport> Receiver::open_parcel(const spool::Spool& spool,
                                             const ReceiveRequest& request,
                                             const std::string& file) {
+  TRY_ASSIGN(os::File raw, ops_.open(file, os::kReadOnly, 0));
+  ReceiveReport report;
+  // Ordinary mail is found out without loading the pins: that starts gpg, spam is not worth it.
+  const auto shape = parcel::read_structure(ops_, raw, parcel_limits(*config_));
+  if (shape.is_ok() && shape->kind == parcel::Structure::Kind::kNotAParcel) {
+    report.outcome = ReceiveOutcome::kDropped;
+    report.code = reject_code(parcel::Reject::kNotAParcel);
+    report.reason = str_cat({parcel::reject_name(parcel::Reject::kNotAParcel), ": ", shape->why});
+    return report;
+  }
   TRY_ASSIGN(crypto::Verifier verifier, open_verifier(*config_));
-  TRY_ASSIGN(const os::File raw, ops_.open(file, os::kReadOnly, 0));
   TRY_ASSIGN(Acceptance acceptance, Acceptance::begin(spool, clock_.now()));
   parcel::OpenRequest open = open_request(ops_, *config_, verifier, clock_);
   open.file = &raw;
   open.transport_peer = request.peer;
   TRY_ASSIGN(const parcel::OpenResult result, parcel::open(open, acceptance.writer()));
 
-  ReceiveReport report;
   if (const auto* rejected = std::get_if<parcel::Rejected>(&result)) {
     report.outcome = rejected->reason == parcel::Reject::kNotAParcel ? ReceiveOutcome::kDropped
                                                                      : ReceiveOutcome::kQuarantined;
@@ -158,32 +199,7 @@ Result<ReceiveReport> Receiver::open_parcel(const spool::Spool& spool,
   }
   commit.before_rename = before_commit_;
   TRY_ASSIGN(const CommitOutcome outcome, acceptance.commit(commit));
-  report.id = opened.id;
-  report.peer = peer->name;
-  report.messages = opened.messages;
-  report.refused = acceptance.refused();
-  switch (outcome) {
-    case CommitOutcome::kAccepted:
-      log::parcel_accepted(opened.id, peer->name, request.queue_id, request.client,
-                           opened.fingerprint, opened.messages, opened.plain_bytes);
-      report.outcome = ReceiveOutcome::kAccepted;
-      break;
-    case CommitOutcome::kDuplicate:
-      log::parcel_duplicate(opened.id, peer->name, request.queue_id);
-      report.outcome = ReceiveOutcome::kDuplicate;
-      break;
-    case CommitOutcome::kConflict:
-      log::alarm(opened.id, "peer " + peer->name +
-                                " sent two different parcels under one id; the second is in "
-                                "quarantine: ask its admin whether its spool was restored or its "
-                                "key is in other hands");
-      report.outcome = ReceiveOutcome::kQuarantined;
-      report.code = "5.7.1";
-      report.reason = "id-conflict: another parcel of this peer with the id " + opened.id +
-                      " and other content waits already";
-      break;
-  }
-  return report;
+  return finish_report(outcome, opened, request, std::move(report), acceptance.refused());
 }
 
 Result<ReceiveReport> Receiver::set_aside(const spool::Spool& spool, const ReceiveRequest& request,
