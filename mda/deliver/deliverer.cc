@@ -55,6 +55,7 @@ Status Deliverer::scan() {
   if (const auto paused = queue_.paused_until(); paused && now >= *paused) {
     queue_.resume();
   }
+  queue_.scanning();
   std::vector<std::string> due;
   TRY_ASSIGN(due, AcceptedDir::list_accepted(spool_));
   std::vector<std::string> deferred;
@@ -78,6 +79,9 @@ Status Deliverer::scan() {
 
 std::optional<TimePoint> Deliverer::next_due() const {
   std::optional<TimePoint> next = queue_.paused_until();
+  if (const auto again = queue_.look_again_at(); again && (!next || *again < *next)) {
+    next = again;
+  }
   for (const auto& [name, when] : deferred_) {
     if (!next || when < *next) {
       next = when;

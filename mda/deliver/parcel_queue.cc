@@ -166,6 +166,23 @@ void ParcelQueue::resume() {
   changed_.notify_all();
 }
 
+void ParcelQueue::look_again(TimePoint when) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!look_again_ || when < *look_again_) {
+    look_again_ = when;
+  }
+}
+
+std::optional<TimePoint> ParcelQueue::look_again_at() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return look_again_;
+}
+
+void ParcelQueue::scanning() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  look_again_.reset();
+}
+
 void ParcelQueue::stop() {
   const std::lock_guard<std::mutex> lock(mutex_);
   stopping_ = true;

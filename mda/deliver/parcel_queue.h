@@ -69,6 +69,11 @@ class ParcelQueue {
   void pause(TimePoint until);
   std::optional<TimePoint> paused_until() const;
   void resume();
+  // A parcel was deferred until `when`: the spool is to be scanned then (or earlier).
+  void look_again(TimePoint when);
+  std::optional<TimePoint> look_again_at() const;
+  // A scan begins, which sees all that was deferred before it.
+  void scanning();
   // next() returns nullopt from now on.
   void stop();
   bool stopping() const;
@@ -91,6 +96,7 @@ class ParcelQueue {
   std::set<std::string> known_;
   std::unordered_set<std::string> busy_keys_;
   std::optional<TimePoint> paused_;
+  std::optional<TimePoint> look_again_;
   std::size_t given_out_ = 0;
   bool stopping_ = false;
 };

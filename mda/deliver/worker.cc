@@ -66,6 +66,8 @@ void DeliveryWorker::load(const std::string& name) {
     log::alarm(name, opened.status().text());
   }
   if (!opened.is_ok() || !opened.value()) {
+    // Trouble, or somebody else's lock: it is still there, and no event will say so again.
+    shared_.queue.look_again(shared_.clock.now() + shared_.config->retry_initial);
     shared_.queue.forget(name);
     shared_.changed();
   }

@@ -269,6 +269,8 @@ void DeliveryWorker::conclude(const ParcelQueue::Job& job) {
     state.next = shared_.clock.now() + back_off(state.attempts, shared_.config->retry_initial,
                                                 shared_.config->retry_maximum);
     status = parcel.dir.defer(state, parcel.finished);
+    // Also when that failed: the parcel is still in accepted/ and must not be forgotten.
+    shared_.queue.look_again(state.next);
   }
   if (!status.is_ok()) {
     log::trouble(meta.parcel_id, status);
