@@ -24,12 +24,15 @@ WORDS = ("the quarterly figures of our plant are attached and the parcel left on
 
 
 def mend(data):
-    """CRLF line ends, no NUL, no bare CR, no mbox separator, a header before anything else."""
+    """CRLF line ends, no NUL, no bare CR, no mbox separator, a header before anything else, and none of the
+    fields that Postfix drops from submitted mail (message_drop_headers)."""
     data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\0", b"")
     if data.startswith(b"From "):
         data = data.split(b"\n", 1)[1]
     if not re.match(rb"[!-9;-~]+[ \t]*:", data):
         data = b"Subject: (no header)\n\n" + data
+    head, empty, body = data.partition(b"\n\n")
+    data = re.sub(rb"(?im)^(bcc|content-length|resent-bcc|return-path):.*\n(?:[ \t].*\n)*", b"", head + b"\n")[:-1] + empty + body
     if not data.endswith(b"\n"):
         data += b"\n"
     return data.replace(b"\n", b"\r\n")

@@ -38,7 +38,7 @@ on() {
     TERM=dumb LOGNAME=root USER=root RIG_HOST="$host" "$@"
 }
 # as HOST USER command...: the same as another user of that host, with its own groups.
-as() { local host=$1 user=$2; shift 2; on "$host" setpriv --reuid="$user" --regid="$user" --init-groups -- "$@"; }
+as() { local host=$1 user=$2; shift 2; on "$host" setpriv --reuid="$user" --regid="$(on "$host" id -g "$user")" --init-groups -- "$@"; }
 # sh_on HOST 'shell text'
 sh_on() { local host=$1; shift; on "$host" bash -c "$*"; }
 

@@ -18,7 +18,7 @@ for user in bsmtp bsmtp-milter; do
 done
 check "bsmtp-sign can" as hub bsmtp-sign bash -c 'ls /var/lib/bsmtp/openpgp/sign/private-keys-v1.d/*.key'
 check_not "bsmtp-milter cannot enter the spool" as hub bsmtp-milter ls /var/spool/bsmtp/peers
-check_equal "nothing root-owned below spool and key homes" "" "$(on hub find /var/spool/bsmtp /var/lib/bsmtp -user root)"
+check_equal "nothing root-owned below spool and key homes" "" "$(on hub find /var/spool/bsmtp /var/lib/bsmtp/openpgp -user root)"
 check "static map: domains, exempt addresses, pseudo-domain" on hub bash -c '
   q() { [ "$(postmap -q "$1" texthash:/var/lib/bsmtp/transport)" = "$2" ] || { echo "$1 -> $(postmap -q "$1" texthash:/var/lib/bsmtp/transport)"; exit 1; }; }
   q domain.co.uk bsmtp-out:remote1.bsmtp.invalid; q .domain.co.uk bsmtp-out:remote1.bsmtp.invalid

@@ -4,11 +4,11 @@ check "hub takes a message for user@domain.co.uk" pc_send hub --from alice@domai
 check "athena takes one for alice@domain.com" pc_send athena --from user@domain.co.uk --to alice@domain.com --id two-ways-2
 check_soon 30 "it arrives at athena" inbox_grep athena user '^X-Rig-Id: two-ways-1$'
 check_soon 30 "it arrives at hub" inbox_grep hub alice '^X-Rig-Id: two-ways-2$'
-check "hub's Postfix handed it to bsmtp-out in diverted form" log_has hub "$mark_h" 'postfix/pipe.*to=<user%domain.co.uk@remote1.bsmtp.invalid>.*relay=bsmtp-out.*status=sent'
-check "the report names the original recipient" log_has hub "$mark_h" 'orig_to=<user@domain.co.uk>|to=<user%domain.co.uk@remote1'
-check "the parcel went from MTA to MTA with a verified certificate" log_has hub "$mark_h" 'Verified TLS connection established to athena.domain.co.uk'
-check "the parcel's own reverse-path is a return address" log_has hub "$mark_h" 'qmgr.*from=<bsmtp\+[^>@]+@hub.domain.com>'
-check "athena's listener took the unpacked message" log_has athena "$mark_a" 'bsmtp-resubmit/smtpd.*client='
+check_soon 10 "hub's Postfix handed it to bsmtp-out in diverted form" log_has hub "$mark_h" 'postfix/pipe.*to=<user%domain.co.uk@remote1.bsmtp.invalid>.*relay=bsmtp-out.*status=sent'
+check_soon 10 "the report names the original recipient" log_has hub "$mark_h" 'orig_to=<user@domain.co.uk>|to=<user%domain.co.uk@remote1'
+check_soon 10 "the parcel went from MTA to MTA with a verified certificate" log_has hub "$mark_h" 'Verified TLS connection established to athena.domain.co.uk'
+check_soon 10 "the parcel's own reverse-path is a return address" log_has hub "$mark_h" 'qmgr.*from=<bsmtp\+[^>@]+@hub.domain.com>'
+check_soon 10 "athena's listener took the unpacked message" log_has athena "$mark_a" 'bsmtp-resubmit/smtpd.*client='
 file=$(inbox_file athena user '^X-Rig-Id: two-ways-1$')
 check "its envelope sender is the user" grep -q '^Return-Path: <alice@domain.com>' "$file"
 check "OpenDKIM verified it behind the tunnel" grep -Pzoq '(?s)Authentication-Results: athena[^\n]*\n?.{0,80}dkim=pass' "$file"

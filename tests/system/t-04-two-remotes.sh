@@ -9,7 +9,7 @@ check_soon 10 "the outside has it, directly" on wan grep -rlq '^X-Rig-Id: four-1
 for n in 1 2 3 4 5; do pc_send hub --from alice@domain.com --to user@domain.co.uk --to user@domain.net --id "four-flow-$n" >/dev/null; sleep 0.5; done
 check_soon 40 "athena's mail flows on" inbox_grep athena user '^X-Rig-Id: four-flow-5$'
 check "zeus has nothing yet" test "$(inbox_count zeus user)" = 0
-check "its parcel waits with hub's Postfix" wait_for 20 x bash -c ". '$SYSTEM_DIR/lib.sh'; on hub postqueue -j | grep -q 'bsmtp@zeus.domain.net'"
+check_soon 20 "its parcel waits with hub's Postfix" on hub bash -c "postqueue -j | grep -q bsmtp@zeus.domain.net"
 start zeus postfix
 queue_flush hub
 check_soon 60 "zeus has the first" inbox_grep zeus user '^X-Rig-Id: four-1$'

@@ -15,7 +15,7 @@ for id in leak-alias leak-forward leak-virtual leak-local; do
 done
 check_soon 40 "leak-list arrives through the tunnel" inbox_grep athena info '^X-Rig-Id: leak-list$'
 check_soon 40 "the bounce of hub's own MTA arrives through the tunnel" inbox_grep athena user 'Undelivered|leak-bounce'
-check "plain recipients went to bsmtp-out by the static map" log_has hub "$mark" 'to=<user@domain.co.uk>.*relay=bsmtp-out.*status=sent'
+check_soon 10 "plain recipients went to bsmtp-out by the static map" log_has hub "$mark" 'to=<user@domain.co.uk>.*relay=bsmtp-out.*status=sent'
 
 # Spellings: each either arrives through the tunnel or is refused; none leaves directly (checked at the end).
 n=0
@@ -29,14 +29,15 @@ done
 for n in 1 2 3 4 5 6; do check_soon 40 "spelling $n arrives" inbox_grep athena user "^X-Rig-Id: spell-$n\$"; done
 check_soon 60 "idle" tunnel_idle
 stranger_send hub --from x@example.net --to 'user%domain.co.uk@remote1.bsmtp.invalid' --id inner-1 >"$RIG_RUN/inner.out" 2>&1
-check "a stranger may not address the inner side" grep -q '^5' "$RIG_RUN/inner.out"
+# (Debian's smtpd_relay_restrictions end in defer_unauth_destination: 454.)
+check "a stranger may not address the inner side" grep -q '^[45]5[0-9] .*remote1.bsmtp.invalid' "$RIG_RUN/inner.out"
 pc_send hub --from alice@domain.com --to 'user%domain.co.uk@remote1.bsmtp.invalid' --id inner-2 >"$RIG_RUN/inner.out" 2>&1
 check "nor may a client of mynetworks" grep -q '^5.*5.1.2' "$RIG_RUN/inner.out"
 pc_send hub --from alice@domain.com --to 'user%remote1.bsmtp.invalid@hub.domain.com' --id inner-3 >"$RIG_RUN/inner.out" 2>&1
 check "nor by the percent hack" grep -q '^5.*5.1.2' "$RIG_RUN/inner.out"
 # Nothing is diverted without the milter, but the map still holds (local submission, milter off).
-on hub bash -c 'postconf -e "bsmtp_saved = $(postconf -h non_smtpd_milters)" non_smtpd_milters=; systemctl reload postfix'
+on hub bash -c 'postconf -h non_smtpd_milters >/root/milters.kept; postconf -e non_smtpd_milters=; systemctl reload postfix'
 sleep 1
 local_send hub alice@domain.com user@domain.co.uk leak-no-milter
 check_soon 40 "with the milter taken out the map alone keeps it in the tunnel" inbox_grep athena user '^X-Rig-Id: leak-no-milter$'
-on hub bash -c 'postconf -e "non_smtpd_milters = $(postconf -h bsmtp_saved)"; postconf -X bsmtp_saved; systemctl reload postfix; rm /home/carla/.forward'
+on hub bash -c 'postconf -e "non_smtpd_milters = $(cat /root/milters.kept)"; systemctl reload postfix; rm /home/carla/.forward'

@@ -6,13 +6,13 @@ for who in rejected later discarded; do pc_send hub --from "$who@domain.com" --t
 pc_send hub --from alice@domain.com --to closed@domain.co.uk --to user@domain.co.uk --id policy-closed >/dev/null
 # Relaying: hub's own admin tries to use athena as a relay; athena's bsmtp-in knows remote domains only by recipient-domains.
 local_send hub alice@domain.com 'victim%example.org@remote1.bsmtp.invalid' policy-relay
-pc_send hub --from alice@domain.com --to user@domain.co.uk --id policy-content --body REJECT-THIS-CONTENT >/dev/null
+pc_send hub --from alice@domain.com --to user@domain.co.uk --id policy-content --body REJECT-AT-athena >/dev/null
 pc_send hub --from alice@domain.com --to user@domain.co.uk --id policy-innocent >/dev/null
 check_soon 40 "innocent mail of the same batch arrives" inbox_grep athena user '^X-Rig-Id: policy-innocent$'
 check_soon 30 "the other recipient of a half-refused message arrives" inbox_grep athena user '^X-Rig-Id: policy-closed$'
 check_soon 30 "REJECT by sender was said on the listener" log_has athena "$mark" 'bsmtp-resubmit/smtpd.*reject: .*554 5.7.1 .*sender refused by access map'
-check "450 by sender was said on the listener" log_has athena "$mark" 'bsmtp-resubmit/smtpd.*450 4.7.1 .*come back later'
-check "DISCARD was honoured" log_has athena "$mark" 'bsmtp-resubmit/smtpd.*discard: '
+check_soon 10 "450 by sender was said on the listener" log_has athena "$mark" 'bsmtp-resubmit/smtpd.*450 4.7.1 .*come back later'
+check_soon 10 "DISCARD was honoured" log_has athena "$mark" 'bsmtp-resubmit/smtpd.*discard: '
 check_soon 30 "content milter refused one message of the batch" log_has athena "$mark" 'milter-reject.*5.7.1 content refused by testmilter'
 check_soon 40 "its sender gets a DSN that says so" inbox_grep hub alice 'content refused by testmilter'
 check_soon 40 "the refused recipient is in a DSN" inbox_grep hub alice 'Final-Recipient: *rfc822; *closed@domain.co.uk'

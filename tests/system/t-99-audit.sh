@@ -10,7 +10,7 @@ check_equal "nothing for the inner side reached an SMTP client" "" "$(for g in "
 for g in "${GATEWAYS[@]}"; do
   check_equal "$g: no Postfix fatal or panic" "" "$(mail_log "$g" | grep -E 'postfix.*(fatal|panic):' | grep -vE 'Queue report unavailable|mail system is (down|not running|already)|the Postfix mail system is not running' | head -3)"
   check_equal "$g: no crash of ours" "" "$(mail_log "$g" | grep -E 'Command died with signal (6|11)|AddressSanitizer|internal error' | head -3)"
-  check_equal "$g: no content in our log lines" "" "$(mail_log "$g" | grep -E 'bsmtp-(in|out|dispatch|milter)\[' | grep -F 'REJECT-THIS-CONTENT')"
+  check_equal "$g: no content in our log lines" "" "$(mail_log "$g" | grep -E 'bsmtp-(in|out|dispatch|milter)\[' | grep -F 'REJECT-AT-athena')"
   check "$g: milter is up" on "$g" systemctl is-active bsmtp-milter
   check "$g: dispatcher is up" on "$g" systemctl is-active bsmtp-dispatch
   check "$g: memory of the dispatcher is small ($(on "$g" bash -c 'grep VmHWM /proc/$(cat /run/units/bsmtp-dispatch.service.pid)/status' | tr -s ' \t' ' '))" \

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""testmilter.py PORT: "another milter of the site", in plain sockets (milter protocol 6, only what is needed).
+"""testmilter.py PORT HOST: "another milter of the site", in plain sockets (milter protocol 6, only what is needed).
 
 It answers 451 4.7.1 to a RCPT whose address contains "later", 550 5.7.1 when it contains "never-ever",
-and 554 5.7.1 at the end of a message whose body contains the line "REJECT-THIS-CONTENT". All else passes.
+and 554 5.7.1 at the end of a message whose body contains the word "REJECT-AT-HOST". All else passes.
 It stands in front of our milter on port 25 and alone on the resubmission listener.
 """
 import socketserver
@@ -34,10 +34,10 @@ class Milter(socketserver.StreamRequestHandler):
                 else:
                     self.reply(b"c")
             elif command == b"B":
-                bad = bad or b"REJECT-THIS-CONTENT" in data
+                bad = bad or REFUSED in data
                 self.reply(b"c")
             elif command == b"E":
-                bad = bad or b"REJECT-THIS-CONTENT" in data
+                bad = bad or REFUSED in data
                 if bad:
                     self.reply(b"y", b"554 5.7.1 content refused by testmilter\0")
                 else:
@@ -58,4 +58,5 @@ class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
 
+REFUSED = b"REJECT-AT-" + sys.argv[2].encode()
 Server(("127.0.0.1", int(sys.argv[1])), Milter).serve_forever()
