@@ -76,7 +76,7 @@ struct Config {
   seconds retry_initial{60};
   seconds retry_maximum{3600};
   seconds delivery_expire{5 * 86400};    // accepted message -> DSN
-  seconds keep_sent{86400};              // a sent parcel stays for bounces
+  seconds keep_sent{6 * 86400};  // longer than an MTA queues: late bounces must find senders
   seconds ledger_retention{30 * 86400};  // beyond the parcel's expiry
   seconds accept_while_stalled{4 * 3600};
   seconds heartbeat{30};

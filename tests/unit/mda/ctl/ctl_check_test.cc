@@ -40,7 +40,6 @@ std::vector<std::string> complaints(Findings findings) {
 
 config::Config with_peer() {
   config::Config config;
-  config.keep_sent = seconds(6 * 86400);
   config::Peer peer;
   peer.name = "remote1";
   config.peers.push_back(peer);
