@@ -1,9 +1,15 @@
 // See journal.h.
 #include "common/ledger/journal.h"
 
+#include <optional>
 #include <utility>
 
 namespace bsmtp::ledger {
+
+struct Journal::Entry {
+  Operation operation;
+  std::optional<Status> status;  // set when decided
+};
 
 Result<std::unique_ptr<Journal>> Journal::open(const std::string& file) {
   auto ledger = Ledger::open(file);
@@ -13,75 +19,55 @@ Result<std::unique_ptr<Journal>> Journal::open(const std::string& file) {
   return std::unique_ptr<Journal>(new Journal(std::move(ledger).value()));
 }
 
-Journal::Journal(Ledger ledger) : ledger_(std::move(ledger)), thread_([this] { work(); }) {}
-
 Journal::~Journal() {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    stopping_ = true;
-  }
-  wake_.notify_one();
-  thread_.join();
+  commit_group(queue_);
 }
 
-std::future<Status> Journal::submit(Operation operation) {
-  Entry entry{std::move(operation), {}};
-  std::future<Status> done = entry.promise.get_future();
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    queue_.push_back(std::move(entry));
-  }
-  wake_.notify_one();
-  return done;
+Journal::Ticket Journal::submit(Operation operation) {
+  auto entry = std::make_shared<Entry>();
+  entry->operation = std::move(operation);
+  const std::lock_guard<std::mutex> lock(queue_mutex_);
+  queue_.push_back(entry);
+  return entry;
 }
 
-Status Journal::run(Operation operation) {
-  return submit(std::move(operation)).get();
-}
-
-std::uint64_t Journal::commits() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return commits_;
-}
-
-void Journal::work() {
-  for (;;) {
-    std::vector<Entry> group;
+Status Journal::wait(const Ticket& ticket) {
+  const std::lock_guard<std::mutex> leader(commit_mutex_);
+  if (!ticket->status) {
+    std::vector<Ticket> group;
     {
-      std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-      if (queue_.empty()) {
-        return;
-      }
+      const std::lock_guard<std::mutex> lock(queue_mutex_);
       group.swap(queue_);
     }
     commit_group(group);
   }
+  return *ticket->status;
 }
 
-void Journal::commit_group(std::vector<Entry>& group) {
-  Status status = ledger_.begin();
-  for (auto entry = group.begin(); status.is_ok() && entry != group.end(); ++entry) {
-    status = entry->operation(ledger_);
-  }
-  if (status.is_ok()) {
-    status = ledger_.commit();
-  }
-  if (status.is_ok()) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    ++commits_;
-  } else {
-    ledger_.rollback();
-  }
-  for (Entry& entry : group) {
-    entry.promise.set_value(status.is_ok() || group.size() == 1 ? status : apply(entry));
+Status Journal::run(Operation operation) {
+  return wait(submit(std::move(operation)));
+}
+
+std::uint64_t Journal::commits() const {
+  const std::lock_guard<std::mutex> lock(queue_mutex_);
+  return commits_;
+}
+
+void Journal::commit_group(const std::vector<Ticket>& group) {
+  const Status status = commit(group);
+  for (const Ticket& ticket : group) {
+    ticket->status = status.is_ok() || group.size() == 1 ? status : commit({ticket});
+    ticket->operation = nullptr;
   }
 }
 
-Status Journal::apply(Entry& entry) {
+Status Journal::commit(const std::vector<Ticket>& group) {
+  if (group.empty()) {
+    return Status::ok();
+  }
   Status status = ledger_.begin();
-  if (status.is_ok()) {
-    status = entry.operation(ledger_);
+  for (auto ticket = group.begin(); status.is_ok() && ticket != group.end(); ++ticket) {
+    status = (*ticket)->operation(ledger_);
   }
   if (status.is_ok()) {
     status = ledger_.commit();
@@ -90,7 +76,7 @@ Status Journal::apply(Entry& entry) {
     ledger_.rollback();
     return status;
   }
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(queue_mutex_);
   ++commits_;
   return status;
 }

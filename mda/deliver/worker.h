@@ -11,7 +11,6 @@
 
 #include <atomic>
 #include <functional>
-#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -77,10 +76,9 @@ class DeliveryWorker {
   void unreadable(const ParcelQueue::Job& job, const Status& why);
   void mta_down(Attempt attempt, const Status& why);
 
-  std::future<Status> submit_journal(const Attempt* next);
+  ledger::Journal::Ticket submit_journal(const Attempt* next);
   // Waits for `pending_` to be on disk, again and again on trouble; false: stopping first.
   bool flush();
-  bool committed(std::future<Status> done, const Attempt* next);
   void complete_pending();
   void conclude(const ParcelQueue::Job& job);
   ExpiryRule expiry(const ParcelQueue::Job& job) const;

@@ -74,18 +74,18 @@ void DeliveryWorker::hand_over(Attempt attempt) {
 }
 
 smtp::Delivery DeliveryWorker::transact(Attempt& attempt) {
-  std::future<Status> gate = submit_journal(&attempt);
+  const ledger::Journal::Ticket gate = submit_journal(&attempt);
   std::optional<Status> gate_status;
   const std::string lines = handover_lines(meta_of(attempt.job), attempt.job.message,
                                            shared_.config->host, shared_.clock.now());
   const mail::Envelope envelope = remaining_envelope(attempt.item->envelope(), attempt.states);
   smtp::Delivery delivery = mta_.send(envelope, [&](Sink& sink) {
-    gate_status = gate.get();
+    gate_status = journal_.wait(gate);
     TRY(*gate_status);
     return write_handover(*attempt.item, lines, shared_.config->host, sink);
   });
   if (!gate_status) {
-    gate_status = gate.get();
+    gate_status = journal_.wait(gate);
   }
   if (gate_status->is_ok()) {
     attempt.noted = true;
@@ -97,7 +97,7 @@ smtp::Delivery DeliveryWorker::transact(Attempt& attempt) {
   return delivery;
 }
 
-std::future<Status> DeliveryWorker::submit_journal(const Attempt* next) {
+ledger::Journal::Ticket DeliveryWorker::submit_journal(const Attempt* next) {
   ledger::Journal::Operation previous;
   if (pending_) {
     const ParcelQueue::Job& job = pending_->job;
@@ -120,7 +120,7 @@ std::future<Status> DeliveryWorker::submit_journal(const Attempt* next) {
 
 bool DeliveryWorker::flush() {
   while (pending_) {
-    const Status status = submit_journal(nullptr).get();
+    const Status status = journal_.wait(submit_journal(nullptr));
     if (status.is_ok()) {
       complete_pending();
       return true;

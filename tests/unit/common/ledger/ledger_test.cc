@@ -94,7 +94,7 @@ TEST_F(LedgerTest, DamageForeignFilesAndLossAreErrors) {
 TEST_F(LedgerTest, JournalCommitsGroupsAndIsolatesFailures) {
   auto journal = Journal::open(file());
   ASSERT_TRUE(journal.is_ok());
-  std::vector<std::future<Status>> done;
+  std::vector<Journal::Ticket> done;
   for (std::uint64_t i = 0; i < 100; ++i) {
     done.push_back((*journal)->submit([i](Ledger& ledger) {
       TRY(ledger.note_attempt("p", "id", i, kNow));
@@ -102,7 +102,7 @@ TEST_F(LedgerTest, JournalCommitsGroupsAndIsolatesFailures) {
     }));
   }
   for (std::uint64_t i = 0; i < 100; ++i) {
-    EXPECT_EQ(done[i].get().is_ok(), i != 50) << i;
+    EXPECT_EQ((*journal)->wait(done[i]).is_ok(), i != 50) << i;
   }
   std::size_t rows = 0;
   ASSERT_TRUE((*journal)
