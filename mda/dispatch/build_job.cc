@@ -208,6 +208,11 @@ Result<bool> build_parcel(BuildContext& context, const config::Peer& peer, const
       return true;
     }
   }
+  if (build.dir().stage() != spool::Stage::kBuilding) {
+    // It is complete and in ready/, only that directory could not be synced. The submission syncs
+    // it before it sends anything.
+    return status;
+  }
   // Should this fail too, recovery brings the items back later.
   const Status undone = build.dir().abandon();
   if (!undone.is_ok()) {

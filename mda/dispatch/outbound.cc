@@ -273,7 +273,11 @@ void Outbound::build_done(const std::string& name, const std::string& parcel,
                                                    config_->retry_maximum);
   log::alarm(name, str_cat({"no parcel can be built for this peer, its mail waits: ",
                             built.status().text()}));
-  if (const Status scanned = scan_incoming(name, queue); !scanned.is_ok()) {
+  Status scanned = scan_incoming(name, queue);
+  if (scanned.is_ok()) {
+    scanned = scan_ready(name, queue);
+  }
+  if (!scanned.is_ok()) {
     log::trouble(name, scanned);
   }
 }

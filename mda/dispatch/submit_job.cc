@@ -80,6 +80,9 @@ class Submission {
     TRY_ASSIGN(headers, fresh_headers(context_, peer_, parcel_));
     state_.submitting = true;
     TRY(parcel_.write_state(state_.to_fields()));
+    // Nothing leaves before it is certain that the parcel stays in ready/.
+    TRY(context_.spool.ops().fsync_dir(
+        context_.spool.paths().stage(peer_.name, spool::Stage::kReady)));
     const smtp::Delivery delivery =
         mta.send(parcel_envelope(*context_.config, peer_, parcel_, state_),
                  [&](Sink& sink) { return write_parcel(context_.spool, parcel_, headers, sink); });

@@ -2,12 +2,14 @@
 // pipelined SMTP over as many connections. Both into the same sink, in turns. The sink is a
 // server of our own that does what an MTA must: each message into a file, fsync, then 250.
 // Measured at the sink, from the first MAIL to the last 250; prints both rates and the ratio
-// per round and the median of the ratios. Usage: deliver_bench [ROUNDS [MESSAGES]]
+// per round and the median of the ratios. Usage: deliver_bench [ROUNDS [MESSAGES [MICROSECONDS]]]
+// MICROSECONDS of processor time are burnt per message, as an MTA's own work does.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -81,7 +83,7 @@ class Lines {
 
 class Sink {
  public:
-  explicit Sink(std::string directory) : directory_(std::move(directory)) {
+  Sink(std::string directory, long work) : directory_(std::move(directory)), work_(work) {
     listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -156,6 +158,17 @@ class Sink {
     }
   }
 
+  void burn() const {
+    const auto cpu = [] {
+      timespec now{};
+      ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+      return now.tv_sec * 1000000L + now.tv_nsec / 1000;
+    };
+    const long begun = cpu();
+    while (cpu() - begun < work_) {
+    }
+  }
+
   std::string take(Lines& lines) {
     std::string text;
     for (std::string line = lines.next(); line != ".\r\n"; line = lines.next()) {
@@ -164,6 +177,7 @@ class Sink {
       }
       text += line;
     }
+    burn();
     const std::size_t number = ++serial_;
     const std::string path = directory_ + "/" + std::to_string(number % 5000);
     const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -178,6 +192,7 @@ class Sink {
   }
 
   std::string directory_;
+  long work_;
   int listener_ = -1;
   int port_ = 0;
   std::mutex mutex_;
@@ -288,11 +303,12 @@ void run_dispatch(const std::string& config) {
 int main(int argc, char** argv) {
   const std::size_t rounds = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 5;
   const std::size_t messages = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 1000;
+  const long work = argc > 3 ? std::strtol(argv[3], nullptr, 10) : 0;
   char pattern[] = "/var/tmp/deliver-bench-XXXXXX";
   const std::string root = ::mkdtemp(pattern);
   fs::create_directories(root + "/sink");
   fs::create_directories(root + "/spool");
-  Sink sink(root + "/sink");
+  Sink sink(root + "/sink", work);
   const std::string config = root + "/bsmtp.conf";
   std::ofstream(config) << "host = hub.domain.com\nspool-directory = " << root
                         << "/spool\nopenpgp-directory = " << root
