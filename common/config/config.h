@@ -75,8 +75,8 @@ struct Config {
   seconds replay_window{30 * 86400};  // PMDF parcels (no manifest): signature age accepted
   seconds retry_initial{60};
   seconds retry_maximum{3600};
-  seconds delivery_expire{5 * 86400};    // accepted message -> DSN
-  seconds keep_sent{6 * 86400};  // longer than an MTA queues: late bounces must find senders
+  seconds delivery_expire{5 * 86400};  // accepted message -> DSN
+  seconds keep_sent{6 * 86400};        // longer than an MTA queues: late bounces must find senders
   seconds ledger_retention{30 * 86400};  // beyond the parcel's expiry
   seconds accept_while_stalled{4 * 3600};
   seconds heartbeat{30};
@@ -94,10 +94,12 @@ struct Config {
   std::uint64_t free_percent_dispatch = 1;
   std::uint64_t max_parcel_bytes = 64ULL << 20U;  // as received
   std::uint64_t max_inflated_bytes = 1ULL << 30U;
-  std::uint64_t max_inflate_ratio = 200;
+  // Deflate reaches 1032 : 1, and honest mail (logs, zero-filled attachments) comes near it; one
+  // refused message would void its whole parcel.
+  std::uint64_t max_inflate_ratio = 1100;
   std::uint64_t max_batch_messages = 10000;
-  std::uint64_t max_recipients = 1000;  // per message
-  std::uint64_t max_line = 65536;
+  std::uint64_t max_recipients = 1000;   // per message
+  std::uint64_t max_line = 1ULL << 30U;  // of message text; for the same reason not a tight one
   std::uint64_t max_header_bytes = 65536;
   std::uint64_t max_header_fields = 200;
   std::uint64_t max_mime_parts = 8;

@@ -162,6 +162,14 @@ TEST(Config, DescribeNamesEveryKeyAndTheInstalledSampleIsThatText) {
   EXPECT_EQ(sample, text) << "regenerate: bsmtpctl config describe > docs/bsmtp.conf.example";
 }
 
+// A parcel is taken or refused as a whole, so a limit that one honest message can reach costs the
+// others of its batch: deflate makes at most 1032 octets of one, and a line may be a whole message.
+TEST(Config, NoDefaultLimitLetsOneHonestMessageVoidItsParcel) {
+  const Config c = must_parse(kMinimal);
+  EXPECT_GT(c.max_inflate_ratio, 1032U);
+  EXPECT_GE(c.max_line, c.max_inflated_bytes);
+}
+
 TEST(Config, PeerIsFoundByNamePseudoDomainAndNeverLabel) {
   const Config c = must_parse(kMinimal);
   for (const char* text : {"remote1", "REMOTE1", "remote1.bsmtp.invalid",
