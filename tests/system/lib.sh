@@ -106,7 +106,7 @@ bulk() {
 # verify_bulk PREFIX HOST USER...: JSON of what arrived; true when each arrived once and unchanged.
 verify_bulk() {
   local prefix=$1 host=$2 dirs=() u; shift 2
-  for u in "$@"; do mkdir -p "$(maildir "$host" "$u")"; dirs+=("$(host_root "$host")/home/$u/Maildir"); done
+  for u in "$@"; do dirs+=("$(host_root "$host")/home/$u/Maildir"); done
   "$SYSTEM_DIR/mail.py" verify --manifest "$RIG_RUN/shared/$prefix.json" "${dirs[@]}"
 }
 bulk_arrived() { [ "$(verify_bulk "$@" 2>/dev/null | sed -n 's/.*"missing": \([0-9]*\).*/\1/p')" = 0 ]; }
