@@ -32,7 +32,11 @@ Extensions parse_extensions(const Reply& reply) {
 Status check_announced(const mail::Envelope& envelope, const Extensions& extensions,
                        std::string_view peer) {
   if (envelope.body == "8BITMIME" && !extensions.eightbit) {
-    return Status::permanent("5.6.3", str_cat({peer, " does not offer 8BITMIME"}));
+    // Everything that came through a pipe is labelled so. A host MTA of ours without it is a slip
+    // of its admin (or answers EHLO with an error), which must not bounce every message.
+    return Status::temporary("4.6.3", str_cat({peer,
+                                               " does not offer 8BITMIME; let it announce that "
+                                               "(Postfix: smtpd_discard_ehlo_keywords)"}));
   }
   const bool utf8_address =
       !mail::is_ascii(envelope.sender) ||

@@ -23,9 +23,10 @@ struct Extensions {
 // From a positive reply to EHLO.
 Extensions parse_extensions(const Reply& reply);
 
-// Permanent when the server cannot take the message: 5.6.3 without 8BITMIME, 5.6.7 without
-// SMTPUTF8, 5.3.4 over its SIZE, 5.5.4 for a parameter that no supported extension defines
-// (dropping one, say REQUIRETLS, would break its promise). `peer` is for the text.
+// Not ok when the server cannot take the message: temporary 4.6.3 without 8BITMIME (trouble of
+// the host MTA, which is ours); permanent 5.6.7 without SMTPUTF8, 5.3.4 over its SIZE, 5.5.4 for a
+// parameter that no supported extension defines (dropping one, say REQUIRETLS, would break its
+// promise). `peer` is for the text.
 Status check_announced(const mail::Envelope& envelope, const Extensions& extensions,
                        std::string_view peer);
 
