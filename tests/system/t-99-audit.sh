@@ -6,7 +6,7 @@ check_equal "athena sent nothing to domain.com outside parcels" "" \
   "$(mail_log athena | grep -E 'postfix/smtp\[.*to=<[^>]*domain\.com>' | grep -vE "to=<($allowed)")"
 check_equal "zeus sent nothing to domain.com outside parcels" "" \
   "$(mail_log zeus | grep -E 'postfix/smtp\[.*to=<[^>]*domain\.com>' | grep -vE "to=<($allowed)")"
-check_equal "nothing for the inner side reached an SMTP client" "" "$(for g in "${GATEWAYS[@]}"; do mail_log "$g" | grep -E 'postfix/(smtp|relay).*bsmtp\.invalid'; done)"
+check_equal "nothing for the inner side reached an SMTP client" "" "$(for g in "${GATEWAYS[@]}"; do mail_log "$g" | grep -E 'postfix/(smtp|relay)\[.*bsmtp\.invalid'; done)"
 for g in "${GATEWAYS[@]}"; do
   check_equal "$g: no Postfix fatal or panic" "" "$(mail_log "$g" | grep -E 'postfix.*(fatal|panic):' | grep -vE 'Queue report unavailable|mail system is (down|not running|already)|the Postfix mail system is not running|execvp /usr/libexec/bsmtp-tunnel' | head -3)"
   check_equal "$g: no crash of ours" "" "$(mail_log "$g" | grep -E 'Command died with signal (6|11)|AddressSanitizer|internal error' | head -3)"
