@@ -47,7 +47,11 @@ std::optional<TimePoint> id_time(std::string_view id) {
   if (!is_id(id)) return std::nullopt;
   std::uint64_t ms = 0;
   std::from_chars(id.data(), id.data() + 12, ms, 16);
-  return TimePoint(std::chrono::milliseconds(static_cast<std::int64_t>(ms)));
+  // A parcel's id is its sender's invention; twelve digits can say more than a TimePoint holds.
+  constexpr auto kLast =
+      std::chrono::duration_cast<std::chrono::milliseconds>(TimePoint::max().time_since_epoch());
+  const std::chrono::milliseconds said(static_cast<std::int64_t>(ms));
+  return TimePoint(std::min(said, kLast));
 }
 
 }  // namespace bsmtp

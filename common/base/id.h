@@ -18,7 +18,8 @@ inline constexpr std::size_t kIdLength = 44;
 Result<std::string> make_id(TimePoint now);
 // True for exactly kIdLength lower-case hex digits.
 bool is_id(std::string_view text);
-// The time an id was made; nullopt when it is none.
+// The time an id was made (at most the last one that a TimePoint can hold); nullopt when it is
+// none.
 std::optional<TimePoint> id_time(std::string_view id);
 // `octets` random octets as lower-case hex (return-path tokens, MIME boundaries).
 Result<std::string> random_hex(std::size_t octets);
