@@ -128,8 +128,8 @@ Result<std::chrono::system_clock::time_point> parse_iso(std::string_view text) {
   const std::chrono::year_month_day date{std::chrono::year(year),
                                          std::chrono::month(static_cast<unsigned>(month)),
                                          std::chrono::day(static_cast<unsigned>(day))};
-  if (year < 1970 || year > 2200 || month < 1 || day < 1 || !date.ok() || hour < 0 || hour > 23 || minute < 0 ||
-      minute > 59 || second < 0 || second > 60) {
+  if (year < 1970 || year > 2200 || month < 1 || day < 1 || !date.ok() || hour < 0 || hour > 23 ||
+      minute < 0 || minute > 59 || second < 0 || second > 60) {
     return bad();
   }
   return TimePoint(std::chrono::sys_days(date)) + std::chrono::hours(hour) +

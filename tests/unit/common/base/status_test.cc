@@ -4,8 +4,6 @@
 
 #include <cerrno>
 
-#include "common/base/stream.h"
-
 namespace bsmtp {
 namespace {
 
@@ -38,16 +36,6 @@ TEST(Status, ErrnoIsTemporaryAndFullDiskHasItsOwnCode) {
 TEST(Status, ContextGoesInFrontAndOkStaysOk) {
   EXPECT_EQ(Status::temporary("4.3.0", "b").with_context("a").text(), "a: b");
   EXPECT_TRUE(Status::ok().with_context("a").is_ok());
-}
-
-TEST(Stream, LimitAndCount) {
-  StringSink sink(4);
-  EXPECT_TRUE(sink.write("abcd").is_ok());
-  EXPECT_EQ(sink.write("e").code(), "5.3.4");
-  StringSource source("hello");
-  CountingSink counting(nullptr);
-  EXPECT_EQ(*copy(source, counting), 5U);
-  EXPECT_EQ(counting.count(), 5U);
 }
 
 }  // namespace
