@@ -16,7 +16,8 @@ Result<ItemInfo> inspect_item(Source& item) {
   info.envelope = std::move(head.envelope);
   CountingSink counter(nullptr);
   TRY_ASSIGN(info.text, mail::copy_transaction_text(head, item, counter));
-  info.octets = head.text_offset + counter.count() + 3;  // the end dot's line
+  info.text_octets = counter.count();
+  info.octets = head.text_offset + info.text_octets + 3;  // the end dot's line
   return info;
 }
 
@@ -66,6 +67,7 @@ Result<ItemInfo> Writer::copy_item(Source& item, std::size_t first, std::size_t 
   TRY_ASSIGN(const std::string text, mail::format_transaction_head(written));
   TRY(out_.write(text));
   TRY_ASSIGN(info.text, mail::copy_transaction_text(head, item, out_));
+  info.text_octets = out_.count() - before - text.size();
   TRY(out_.write(".\r\n"));
   info.octets = out_.count() - before;
   ++messages_;

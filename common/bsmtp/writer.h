@@ -22,7 +22,8 @@ namespace bsmtp::batch {
 struct ItemInfo {
   mail::Envelope envelope;
   mail::TextFacts text;
-  std::uint64_t octets = 0;  // of the whole item
+  std::uint64_t octets = 0;       // of the whole item
+  std::uint64_t text_octets = 0;  // of its text, dot-stuffed, without the end dot's line
 };
 // Reads an item to its end without writing anything: for `required-extensions`, which stands
 // before the batch, and to set a bad item aside before a parcel is begun. Errors: as

@@ -14,12 +14,15 @@
 #include "common/mail/line.h"
 #include "common/os/fd_stream.h"
 #include "common/parcel/parallel_signature.h"
+#include "common/parcel/survey.h"
 
 namespace bsmtp::parcel {
 namespace {
 
 constexpr std::size_t kBoundaryOctets = 12;   // random: 24 hex digits
 constexpr std::uint64_t kMaxPlainLine = 998;  // RFC 5322 2.1.1
+
+constexpr std::size_t kHeaderRoom = 65536;  // headers that MTAs put on a parcel on its way
 
 bool is_signed(Profile profile) {
   return profile == Profile::kNative || profile == Profile::kPmdfSigned;
@@ -46,41 +49,6 @@ class LfSink final : public Sink {
  private:
   Sink& next_;
 };
-
-// What is known of the items before anything is written.
-struct Survey {
-  batch::Requirements requirements;
-  bool has_8bit = false;
-  std::uint64_t longest_line = 0;
-};
-
-Result<Survey> survey_items(const BuildRequest& request, std::size_t* bad_item) {
-  Survey survey;
-  for (std::size_t i = 0; i < request.items.size(); ++i) {
-    const BuildItem& item = request.items[i];
-    const auto refuse = [&](const Status& status) {
-      if (status.is_permanent() && bad_item != nullptr) {
-        *bad_item = i;
-      }
-      return status.with_context("item " + item.name);
-    };
-    auto source = item.open();
-    if (!source.is_ok()) {
-      return refuse(source.status());
-    }
-    const auto info = batch::inspect_item(**source);
-    if (!info.is_ok()) {
-      return refuse(info.status());
-    }
-    if (const Status status = survey.requirements.add(info->envelope, request.agreement);
-        !status.is_ok()) {
-      return refuse(status);
-    }
-    survey.has_8bit = survey.has_8bit || info->text.has_8bit;
-    survey.longest_line = std::max(survey.longest_line, info->text.longest_line);
-  }
-  return survey;
-}
 
 // Media type of the batch. Old peers get the parameter only when it says something new.
 std::string batch_type(const Survey& survey, Profile profile) {
@@ -110,25 +78,23 @@ class Build {
  private:
   Status write_part(const Survey& survey, Sink& part);
   Status write_compressed(const Survey& survey, Sink& part);
-  Status write_batch(Sink& to);
+  Status write_batch(const Survey& survey, Sink& to);
   Status write_signed(const Survey& survey);
-
-  bool compresses() const {
-    return request_.profile == Profile::kNative || request_.profile == Profile::kPmdfGzip ||
-           (request_.profile == Profile::kPmdfSigned && request_.compress);
-  }
 
   const BuildRequest& request_;
   os::FileSink out_;
   BuildResult result_;
 };
 
-Status Build::write_batch(Sink& to) {
-  batch::Writer writer(to, {request_.host, request_.agreement});
+Status Build::write_batch(const Survey& survey, Sink& to) {
+  batch::Writer writer(to, {request_.host, request_.agreement, recipients_at_once(request_)});
   TRY(writer.begin());
-  for (const BuildItem& item : request_.items) {
-    TRY_ASSIGN(const auto source, item.open());
-    if (const auto info = writer.add_item(*source); !info.is_ok()) {
+  for (std::size_t i = 0; i < survey.items; ++i) {
+    const BuildItem& item = request_.items[i];
+    if (const auto info = writer.add_item(item.open); !info.is_ok()) {
+      if (info.status().is_temporary()) {
+        return info.status().with_context("item " + item.name);
+      }
       // It was good a moment ago: whatever happened to it is no verdict about the mail.
       return Status::temporary(
           "4.3.0",
@@ -156,14 +122,14 @@ Status Build::write_compressed(const Survey& survey, Sink& part) {
   TRY(plain.write(str_cat({batch_type(survey, request_.profile),
                            "Content-Transfer-Encoding: ", encoding, "\r\n", manifest, "\r\n"})));
   BufferedSink buffered(plain);
-  TRY(write_batch(buffered));
+  TRY(write_batch(survey, buffered));
   TRY(buffered.finish());
   TRY(gzip.finish());
   return base64.finish();
 }
 
 Status Build::write_part(const Survey& survey, Sink& part) {
-  if (compresses()) {
+  if (compresses(request_)) {
     TRY(part.write(str_cat(
         {"Content-Type: ", kCompressedType, "\r\nContent-Transfer-Encoding: base64\r\n\r\n"})));
     return write_compressed(survey, part);
@@ -172,7 +138,7 @@ Status Build::write_part(const Survey& survey, Sink& part) {
       {batch_type(survey, request_.profile), "Content-Transfer-Encoding: base64\r\n\r\n"})));
   codec::Base64Sink base64(part);
   BufferedSink buffered(base64);
-  TRY(write_batch(buffered));
+  TRY(write_batch(survey, buffered));
   TRY(buffered.finish());
   return base64.finish();
 }
@@ -223,8 +189,27 @@ Result<BuildResult> Build::run(const Survey& survey) {
     result_.digest = digest.hex();
   }
   TRY(out_.finish());
+  result_.items = survey.items;
   result_.entity_bytes = out_.count();
   return result_;
+}
+
+// How well a single huge item compresses is known only now.
+Status check_size(const BuildRequest& request, const BuildResult& result, std::size_t* bad_item) {
+  const std::uint64_t limit = request.limits.parcel_bytes;
+  if (result.entity_bytes + kHeaderRoom <= limit) {
+    return Status::ok();
+  }
+  const std::string what = str_cat({"item ", request.items.front().name, " makes a parcel of ",
+                                    std::to_string(result.entity_bytes), " octets; at most ",
+                                    std::to_string(limit), " (max-parcel-bytes) are taken"});
+  if (result.items > 1) {
+    return Status::temporary("4.3.4", what);  // the survey lets only a single one come so far
+  }
+  if (bad_item != nullptr) {
+    *bad_item = 0;
+  }
+  return Status::permanent("5.3.4", what);
 }
 
 Status check_request(const BuildRequest& request) {
@@ -262,7 +247,9 @@ Result<BuildResult> build(const BuildRequest& request, os::FileOps& ops, os::Fil
   TRY(check_request(request));
   TRY_ASSIGN(const Survey survey, survey_items(request, bad_item));
   Build build(request, ops, file);
-  return build.run(survey);
+  TRY_ASSIGN(BuildResult result, build.run(survey));
+  TRY(check_size(request, result, bad_item));
+  return result;
 }
 
 Result<std::string> outer_headers(const OuterHeaders& headers) {

@@ -28,17 +28,20 @@ enum class Profile {
 };
 std::string_view profile_name(Profile profile);
 
-// Everything a stranger's parcel can make us spend. Defaults are those of the configuration.
+// Everything a stranger's parcel can make us spend. Defaults are those of the configuration; the
+// builder makes no parcel that they would refuse.
 struct Limits {
   std::uint64_t parcel_bytes = 64ULL << 20U;
   std::uint64_t header_bytes = 65536;  // one entity's header block
   std::uint64_t header_fields = 200;
   std::uint64_t mime_parts = 8;
   std::uint64_t signature_bytes = 65536;
-  codec::InflateLimits inflate;
+  codec::InflateLimits inflate;  // its ratio counts only for parcels without a good signature
   std::uint64_t messages = 10000;
   std::uint64_t recipients = 1000;  // per message
-  std::uint64_t line = 65536;       // of message text
+  // Of message text. No tighter than inflate.max_bytes: mail with long lines is bad style, but one
+  // such message must not void the parcel of all others.
+  std::uint64_t line = 1ULL << 30U;
 };
 
 }  // namespace bsmtp::parcel

@@ -17,6 +17,10 @@
 namespace bsmtp::parcel {
 namespace {
 
+// More than deflate's 1032: a pinned peer cannot be told from a bomb by how well its mail
+// compresses, and limits.inflate.max_bytes bounds what it can make us spend.
+constexpr std::uint64_t kVerifiedRatio = 2000;
+
 // What has been proved about the sender, and which octets it was proved for.
 struct Proof {
   const PeerPolicy* policy = nullptr;
@@ -274,8 +278,12 @@ Result<Opened> Opener::process(const Proof& proof) {
   if (proof.with_final_eol) {
     part.end = part.next;
   }
-  PayloadRequest payload{*request_.ops,          *request_.file,  part,
-                         structure_.part_header, request_.limits, proof.policy->agreement};
+  Limits limits = request_.limits;
+  if (proof.is_signed) {
+    limits.inflate.max_ratio = std::max(limits.inflate.max_ratio, kVerifiedRatio);
+  }
+  PayloadRequest payload{*request_.ops,          *request_.file, part,
+                         structure_.part_header, limits,         proof.policy->agreement};
   // A batch that neither a signature nor a checksum guards may have been cut between messages.
   payload.require_quit = !structure_.is_signed && !structure_.compressed;
   payload.check_header = [&](const mail::EntityHeader& header) {

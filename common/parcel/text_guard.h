@@ -1,7 +1,7 @@
 // TextGuard stands between a parcel file and the verifier. gpg's text-mode digest ignores what
 // stands behind column 19995 of a line and NUL and CR at a line's end (seen with gpg 2.2.40, see
-// docs/parcel-format.md): octets there would be processed though nobody signed them. So such data never
-// reach the verifier. Also makes the other canonical forms that PMDF's scripts signed.
+// docs/parcel-format.md): octets there would be processed though nobody signed them. So such data
+// never reach the verifier. Also makes the other canonical forms that PMDF's scripts signed.
 #pragma once
 
 #include <cstdint>

@@ -100,6 +100,7 @@ class Build {
       return built.status();
     }
     result = std::move(built).value();
+    TRY(put_back(result.items));
     state_.created = now;
     state_.expires = now + config_.parcel_lifetime;
     state_.oldest = id_time(items_.front()).value_or(now);
@@ -108,6 +109,14 @@ class Build {
     state_.entity_octets = result.entity_bytes;
     state_.digest = result.digest;
     TRY_ASSIGN(state_.token, random_hex(16));
+    return Status::ok();
+  }
+
+  // What one parcel cannot hold waits for the next.
+  Status put_back(std::size_t taken) {
+    for (; items_.size() > taken; items_.pop_back()) {
+      TRY(dir_.return_item(items_.back()));
+    }
     return Status::ok();
   }
 

@@ -66,6 +66,8 @@ Result<Figures> build(const std::vector<std::string>& args) {
   manifest.created = std::chrono::system_clock::now();
   manifest.expires = manifest.created + std::chrono::hours(1);
   request.manifest = manifest;
+  request.limits.parcel_bytes = 4ULL << 30U;
+  request.limits.inflate.max_bytes = 4ULL << 30U;
   TRY_ASSIGN(auto file, real_file_ops().open(args[3], O_RDWR | O_CREAT | O_TRUNC, 0600));
   TRY_ASSIGN(const auto result, bsmtp::parcel::build(request, real_file_ops(), file));
   return Figures{result.plain_bytes, result.entity_bytes};
