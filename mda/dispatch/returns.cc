@@ -101,8 +101,9 @@ Result<std::optional<Found>> find_parcel(const SubmitContext& context, const std
   std::vector<std::string> peers;
   TRY_ASSIGN(peers, context.spool.peers());
   for (const std::string& peer : peers) {
+    // In the order parcels move: one that is moved between two listings is found in the second.
     for (const spool::Stage stage :
-         {spool::Stage::kSent, spool::Stage::kReady, spool::Stage::kFailed}) {
+         {spool::Stage::kReady, spool::Stage::kSent, spool::Stage::kFailed}) {
       std::vector<std::string> parcels;
       TRY_ASSIGN(parcels, context.spool.list_parcels(peer, stage));
       for (const std::string& id : parcels) {

@@ -60,9 +60,9 @@ class Submission {
 
   Result<SubmitResult> run(HostMta& mta) {
     const TimePoint now = context_.clock.now();
-    if (state_.token.empty() || state_.created == TimePoint()) {
+    if (state_.token.empty() || state_.created == TimePoint() || state_.expires == TimePoint()) {
       return Status::temporary("4.3.0", str_cat({parcel_.path(),
-                                                 "/state: token or created is "
+                                                 "/state: token, created or expires is "
                                                  "missing; the parcel stays in ready: restore "
                                                  "the file"}));
     }
