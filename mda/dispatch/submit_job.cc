@@ -66,6 +66,9 @@ class Submission {
                                                  "missing; the parcel stays in ready: restore "
                                                  "the file"}));
     }
+    if (state_.finished != TimePoint()) {
+      return finish_move();
+    }
     if (now >= state_.expires) {
       return fail(Status::permanent("5.4.7", "the mail could not be handed on in time"), "");
     }
@@ -111,6 +114,15 @@ class Submission {
     TRY(parcel_.write_state(state_.to_fields()));
     TRY(parcel_.move_to(spool::Stage::kSent));
     return SubmitResult{SubmitResult::Kind::kSent, {}, Status::ok()};
+  }
+
+  // Stopped between noting the outcome and the rename: the host MTA has the parcel, or every
+  // sender has a DSN. Only the rename is left.
+  Result<SubmitResult> finish_move() {
+    const bool was_sent = state_.answer.starts_with('2');
+    TRY(parcel_.move_to(was_sent ? spool::Stage::kSent : spool::Stage::kFailed));
+    return SubmitResult{
+        was_sent ? SubmitResult::Kind::kSent : SubmitResult::Kind::kFailed, {}, Status::ok()};
   }
 
   Result<SubmitResult> defer(const Status& why) {

@@ -142,8 +142,16 @@ void check(Gateway& run, std::uint64_t k, bool refused) {
   } else {
     EXPECT_LE(sent, run.taken()) << k;
   }
-  // The next run, on a disk that works, ends it without losing or doubling an item.
+  // The next run, on a disk that works, ends it without losing or doubling an item, and does not
+  // hand over again what was noted as taken: a peer without a ledger would deliver it twice.
+  const std::size_t taken = run.taken();
+  const bool noted =
+      ready.size() == 1 &&
+      spool::ParcelDir::peek_state(spool, kPeer, Stage::kReady, ready[0]).value().has("finished");
   run.work(os::real_file_ops());
+  if (noted) {
+    EXPECT_EQ(run.taken(), taken) << k;
+  }
   const Spool after = run.recovered();
   run.expect_items_once(after, k);
   EXPECT_TRUE(after.list_incoming(kPeer).value().empty()) << k;
