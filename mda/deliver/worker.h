@@ -95,7 +95,7 @@ class DeliveryWorker {
 // absent. Public for tests.
 ledger::Journal::Operation settle_operation(const std::string& peer, const std::string& parcel_id,
                                             std::uint64_t message,
-                                            std::vector<RecipientState> states, TimePoint now,
-                                            TimePoint retain_until);
+                                            const std::vector<RecipientState>& states,
+                                            TimePoint now, TimePoint retain_until);
 
 }  // namespace bsmtp::mda

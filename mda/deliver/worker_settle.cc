@@ -30,8 +30,8 @@ const spool::AcceptedMeta& meta_of(const ParcelQueue::Job& job) {
 
 ledger::Journal::Operation settle_operation(const std::string& peer, const std::string& parcel_id,
                                             std::uint64_t message,
-                                            std::vector<RecipientState> states, TimePoint now,
-                                            TimePoint retain_until) {
+                                            const std::vector<RecipientState>& states,
+                                            TimePoint now, TimePoint retain_until) {
   return [=](ledger::Ledger& ledger) {
     for (const RecipientState& state : states) {
       if (state.fate != Fate::kDelivered && state.fate != Fate::kFailed) {

@@ -266,11 +266,11 @@ mail::Envelope letter_envelope(const PostmasterLetter& letter) {
 
 std::string format_letter(const PostmasterLetter& letter) {
   const std::string body = crlf_lines(letter.body);
-  return str_cat({letter_head(letter.host, letter.postmaster, letter.postmaster,
-                              printable(letter.subject, 200), letter.now, letter.notice_id),
-                  "Auto-Submitted: auto-generated\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                  "Content-Transfer-Encoding: ",
-                  mail::is_ascii(body) ? "7bit" : "8bit", "\r\n\r\n", body});
+  return str_cat(
+      {letter_head(letter.host, letter.postmaster, letter.postmaster,
+                   printable(letter.subject, 200), letter.now, letter.notice_id),
+       "Auto-Submitted: auto-generated\r\n", "Content-Type: text/plain; charset=utf-8\r\n",
+       "Content-Transfer-Encoding: ", mail::is_ascii(body) ? "7bit" : "8bit", "\r\n\r\n", body});
 }
 
 }  // namespace bsmtp::mda
