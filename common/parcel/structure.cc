@@ -88,6 +88,38 @@ Result<Structure> read_signed(os::FileOps& ops, const os::File& file, std::uint6
   return signed_structure(std::move(parts), limits);
 }
 
+// A parcel that something on its way wrapped into another multipart, to add a footer or a notice:
+// its batch is lost to its senders unless a human hears of it, so it is not "ordinary mail".
+// Nothing inside is read but the labels of the parts.
+Result<bool> wraps_a_parcel(os::FileOps& ops, const os::File& file, std::uint64_t size,
+                            const mail::EntityHeader& top, const Limits& limits) {
+  const std::string* boundary = top.content_type.param("boundary");
+  if (boundary == nullptr || !mail::is_boundary(*boundary) ||
+      !is_unencoded(top.transfer_encoding)) {
+    return false;
+  }
+  os::RangeSource body(ops, file, top.octets, size - top.octets);
+  mail::MimeLimits mime;
+  mime.header = header_limits(limits);
+  mime.parts = limits.mime_parts;
+  const auto parts = mail::split_multipart(body, *boundary, mime, top.octets);
+  if (!parts.is_ok()) {
+    if (parts.status().is_temporary()) {
+      return parts.status();
+    }
+    return false;
+  }
+  for (const mail::Part& part : *parts) {
+    const mail::MediaType& type = part.header.content_type;
+    const std::string* protocol = type.param("protocol");
+    if (is_carrier(type) ||
+        (type.is(kSignedType) && protocol != nullptr && iequals(*protocol, kPgpSignatureType))) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 Result<Structure> read_structure(os::FileOps& ops, const os::File& file, const Limits& limits) {
@@ -106,6 +138,14 @@ Result<Structure> read_structure(os::FileOps& ops, const os::File& file, const L
   if (type.is("multipart/encrypted") || type.is("application/pkcs7-mime")) {
     return other(Structure::Kind::kUnsupported,
                  "encrypted or S/MIME (" + type_name(type) + "), which this version cannot open");
+  }
+  if (iequals(type.type, "multipart")) {
+    TRY_ASSIGN(const bool wrapped, wraps_a_parcel(ops, file, info.size, top, limits));
+    if (wrapped) {
+      return other(Structure::Kind::kUnsupported,
+                   "something on the way wrapped the parcel into " + type_name(type) +
+                       ": exempt the parcel address from footers and notices");
+    }
   }
   if (!is_carrier(type)) {
     return other(Structure::Kind::kNotAParcel, "ordinary mail (" + type_name(type) + ")");

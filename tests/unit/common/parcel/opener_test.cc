@@ -230,7 +230,7 @@ TEST_F(OpenerTest, SignatureWrappingIsRefused) {
       {"the signed mail inside multipart/mixed",
        mail_of(str_cat({"Content-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\n", evil_part,
                         "\r\n--m\r\n", entity, "\r\n--m--\r\n"})),
-       Reject::kNotAParcel},
+       Reject::kUnsupported},
       {"an unsigned part in front",
        replaced(good, "--=_b\r\n", "--=_b\r\n" + evil_part + "\r\n--=_b\r\n"), Reject::kMalformed},
       {"an unsigned part behind",
@@ -269,6 +269,18 @@ TEST_F(OpenerTest, SignatureWrappingIsRefused) {
        Reject::kUnsupported},
       {"ordinary mail", mail_of("Content-Type: text/plain\r\n\r\nBuy now\r\n"),
        Reject::kNotAParcel},
+      {"ordinary multipart",
+       mail_of("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nBuy\r\n--b--\r\n"),
+       Reject::kNotAParcel},
+      {"wrapped by a footer",
+       mail_of("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" +
+               good.substr(good.find("Content-Type: multipart/signed")) +
+               "--b\r\n\r\nThis mail was scanned\r\n--b--\r\n"),
+       Reject::kUnsupported},
+      {"unsigned and wrapped",
+       mail_of("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + part +
+               "\r\n--b\r\n\r\nThis mail was scanned\r\n--b--\r\n"),
+       Reject::kUnsupported},
       {"nothing", "", Reject::kNotAParcel},
   };
   for (const auto& c : kCases) {
