@@ -14,8 +14,8 @@ class Deadline {
   // (Re)starts the clock. The line written at expiry names `what`, e.g. "bsmtp-out".
   static void arm(std::chrono::seconds limit, const std::string& what);
   static void disarm();
-  // A file to unlink at expiry (the temporary file; after the rename: the committed one, which
-  // nobody has been told about yet). "" forgets it. Paths over 1 KiB are not remembered.
+  // A file to unlink at expiry: the temporary file. "" forgets it. Paths over 1 KiB are not
+  // remembered. Disarm before the rename that commits: what is committed may be on its way.
   static void cleanup(const std::string& path);
 };
 

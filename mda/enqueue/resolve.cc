@@ -39,16 +39,38 @@ Result<mail::Mailbox> parse_argument(std::string_view address) {
   return quoted.is_ok() ? quoted : parsed;
 }
 
+bool has_domain(std::string_view address) {
+  const std::size_t at = address.rfind('@');
+  return at != std::string_view::npos && at + 1 < address.size();
+}
+
+// An address that the MTA took but our grammar does not: it goes on as it is when it can be
+// written safely. The far MTA refuses it alone, with a DSN; refusing it here would bounce all
+// recipients of the call, since a pipe agent has one exit code for them.
+Result<mail::Mailbox> parse_recipient(std::string_view address) {
+  auto parsed = parse_argument(address);
+  if (parsed.is_ok() || !has_domain(address) || !mail::is_safe_path(address)) {
+    return parsed;
+  }
+  return mail::Mailbox{"", std::string(address.substr(address.rfind('@') + 1))};
+}
+
 Result<std::string> resolve_sender(std::string_view sender, const std::string& host) {
   sender = without_brackets(sender);
   if (sender.empty() || sender == kPostfixNull) {
     return std::string();
   }
-  TRY_ASSIGN(mail::Mailbox mailbox, parse_argument(sender));
-  if (mailbox.domain.empty()) {
-    mailbox.domain = host;  // else the peer would take it for one of its own users
+  auto mailbox = parse_argument(sender);
+  if (!mailbox.is_ok()) {
+    if (has_domain(sender) && mail::is_safe_path(sender)) {
+      return std::string(sender);
+    }
+    return mailbox.status();
   }
-  return mail::format_mailbox(mailbox);
+  if (mailbox->domain.empty()) {
+    mailbox->domain = host;  // else the peer would take it for one of its own users
+  }
+  return mail::format_mailbox(*mailbox);
 }
 
 class Resolver {
@@ -76,7 +98,7 @@ class Resolver {
       out.notify = tunnel.never ? "NEVER" : "";
       return out;
     }
-    TRY_ASSIGN(const mail::Mailbox mailbox, parse_argument(argument));
+    TRY_ASSIGN(const mail::Mailbox mailbox, parse_recipient(argument));
     if (mailbox.domain.empty()) {
       return routing(str_cat({"recipient <", printable(argument, 200), "> has no domain"}));
     }
@@ -84,7 +106,7 @@ class Resolver {
       TRY_ASSIGN(const std::string peer, look_up(mailbox.domain));
       TRY(agree(peer, argument));
     }
-    out.address = mail::format_mailbox(mailbox);
+    out.address = mailbox.local.empty() ? std::string(argument) : mail::format_mailbox(mailbox);
     return out;
   }
 

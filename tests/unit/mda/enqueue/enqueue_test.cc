@@ -57,6 +57,8 @@ TEST(ResolveEnvelope, UndoesEveryRecipientForm) {
        "a%b@domain.co.uk", ""},
       {"quoted (flags=q)", "\"a b%domain.co.uk\"@remote1.bsmtp.invalid", "\"a b\"@domain.co.uk",
        ""},
+      {"what only the far MTA can judge", "x@bad!label.domain.co.uk", "x@bad!label.domain.co.uk",
+       ""},
       {"dequoted", "a b%domain.co.uk@remote1.bsmtp.invalid", "\"a b\"@domain.co.uk", ""},
       {"tag and bang", "u+t!x%domain.co.uk@remote1.bsmtp.invalid", "u+t!x@domain.co.uk", ""},
       {"in brackets", "<user%domain.co.uk@remote1.bsmtp.invalid>", "user@domain.co.uk", ""},
