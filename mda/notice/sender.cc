@@ -6,12 +6,15 @@
 #include "common/base/text.h"
 #include "common/log/events.h"
 #include "common/os/file_ops.h"
+#include "mda/notice/back_off.h"
 
 namespace bsmtp::mda {
 namespace {
 
 // Undelivered for so long, a notice has lost its meaning; the host MTA was down all the time.
 constexpr std::chrono::seconds kGiveUp{30L * 86400};
+// So many connections lost one after another say more about the MTA than about the notices.
+constexpr std::uint64_t kMaxBroken = 3;
 
 }  // namespace
 
@@ -27,45 +30,64 @@ void NoticeSender::interrupt() {
   mta_.interrupt();
 }
 
-TimePoint NoticeSender::back_off() {
-  delay_ =
-      delay_.count() == 0 ? config_->retry_initial : std::min(delay_ * 2, config_->retry_maximum);
-  not_before_ = clock_.now() + delay_;
+TimePoint NoticeSender::postpone_all() {
+  not_before_ =
+      clock_.now() + back_off(++unreachable_, config_->retry_initial, config_->retry_maximum);
   return not_before_;
 }
 
+TimePoint NoticeSender::postpone(const std::string& id) {
+  Wait& wait = waits_[id];
+  wait.next =
+      clock_.now() + back_off(++wait.attempts, config_->retry_initial, config_->retry_maximum);
+  return wait.next;
+}
+
 Result<std::optional<TimePoint>> NoticeSender::run() {
-  if (clock_.now() < not_before_) {
+  const TimePoint now = clock_.now();
+  if (now < not_before_) {
     return std::optional<TimePoint>(not_before_);
   }
   std::vector<std::string> ids;
   TRY_ASSIGN(ids, store_.waiting());
-  bool left = false;
+  std::erase_if(waits_, [&](const auto& entry) {
+    return !std::binary_search(ids.begin(), ids.end(), entry.first);
+  });
+  std::optional<TimePoint> due;
+  std::uint64_t broken = 0;  // in a row
   for (const std::string& id : ids) {
     if (stop_) {
       return std::optional<TimePoint>();
     }
+    const auto wait = waits_.find(id);
+    if (wait != waits_.end() && now < wait->second.next) {
+      due = due ? std::min(*due, wait->second.next) : wait->second.next;
+      continue;
+    }
     if (Status status = mta_.ready(); !status.is_ok()) {
       log::trouble(id, status);
-      return std::optional<TimePoint>(back_off());
+      return std::optional<TimePoint>(postpone_all());
     }
-    switch (send_one(id)) {
-      case Fate::kGone:
-        break;
-      case Fate::kLater:
-        left = true;
-        break;
-      case Fate::kBroken:
-        mta_.close();
-        return std::optional<TimePoint>(back_off());
+    unreachable_ = 0;
+    const Fate fate = send_one(id);
+    if (fate == Fate::kGone) {
+      waits_.erase(id);
+      broken = 0;
+      continue;
+    }
+    const TimePoint next = postpone(id);
+    due = due ? std::min(*due, next) : next;
+    if (fate == Fate::kBroken) {
+      mta_.close();
+      if (++broken >= kMaxBroken) {
+        // Those that were tried wait longer than that: the others come first then.
+        not_before_ = clock_.now() + config_->retry_initial;
+        return std::optional<TimePoint>(not_before_);
+      }
     }
   }
   mta_.close();
-  if (left) {
-    return std::optional<TimePoint>(back_off());
-  }
-  delay_ = std::chrono::seconds(0);
-  return std::optional<TimePoint>();
+  return due;
 }
 
 NoticeSender::Fate NoticeSender::send_one(const std::string& id) {

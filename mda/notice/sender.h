@@ -1,13 +1,16 @@
 // NoticeSender: hands waiting notices to the host MTA (`submit`), one connection. A notice leaves
 // notices/ready only after the final 250 (or a 5xx: a notice about a notice must not exist, so
-// that is an alarm in the log). Trouble with the MTA postpones all of them with back-off.
+// that is an alarm in the log). A notice that the MTA refuses for now, or on which it drops the
+// connection, waits alone; only an MTA that cannot be reached postpones all of them.
 // May not: run in two threads at once. Its state is memory only: after a restart the back-off
 // begins anew.
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "common/base/clock.h"
 #include "common/config/config.h"
@@ -24,20 +27,28 @@ class NoticeSender {
   // Sends all that wait, unless the back-off says later. Returns when to come again: nullopt
   // when nothing waits.
   Result<std::optional<TimePoint>> run();
-  // Makes run() return soon, from any thread.
+  // Makes run() return after the notice at hand, from any thread.
+  void finish() { stop_ = true; }
+  // Makes run() return at once, from any thread.
   void interrupt();
 
  private:
   enum class Fate { kGone, kLater, kBroken };
   Fate send_one(const std::string& id);
-  TimePoint back_off();
+  TimePoint postpone_all();
+  TimePoint postpone(const std::string& id);
 
   std::shared_ptr<const config::Config> config_;
   NoticeStore& store_;
   const Clock& clock_;
   HostMta mta_;
   std::atomic<bool> stop_{false};
-  std::chrono::seconds delay_{0};
+  struct Wait {
+    std::uint64_t attempts = 0;
+    TimePoint next{};
+  };
+  std::map<std::string, Wait> waits_;  // notices that were refused for now
+  std::uint64_t unreachable_ = 0;      // in a row
   TimePoint not_before_{};
 };
 

@@ -14,12 +14,6 @@
 namespace bsmtp::mda {
 namespace {
 
-std::string postmaster_address(const config::Config& config) {
-  return config.postmaster.find('@') == std::string::npos
-             ? str_cat({config.postmaster, "@", config.host})
-             : config.postmaster;
-}
-
 // The null sender's mail failed: nobody may get a DSN, but a human should know (standards: a
 // site that loses all its bounces has a fault somewhere). The hour in the id limits the rate.
 Status tell_postmaster(const NoticeSubject& subject, const std::vector<DsnRecipient>& recipients) {
@@ -48,6 +42,12 @@ Status tell_postmaster(const NoticeSubject& subject, const std::vector<DsnRecipi
 
 }  // namespace
 
+std::string postmaster_address(const config::Config& config) {
+  return config.postmaster.find('@') == std::string::npos
+             ? str_cat({config.postmaster, "@", config.host})
+             : config.postmaster;
+}
+
 std::string notice_id(const std::vector<std::string_view>& parts) {
   digest::Sha256 sha;
   for (const std::string_view part : parts) {
@@ -63,10 +63,11 @@ std::string NoticeStore::path(std::string_view id) const {
 
 Status NoticeStore::put(const std::string& id, const mail::Envelope& envelope,
                         std::string_view text, std::string_view kind, std::string_view about) {
+  ledger::Journal* const journal = journal_;
   bool known = false;
   TRY_ASSIGN(known, os::exists(spool_.ops(), path(id)));
-  if (!known && journal_ != nullptr) {
-    TRY(journal_->run([&](ledger::Ledger& ledger) {
+  if (!known && journal != nullptr) {
+    TRY(journal->run([&](ledger::Ledger& ledger) {
       TRY_ASSIGN(known, ledger.notice_sent(id));
       return Status::ok();
     }));
@@ -97,8 +98,9 @@ Result<std::vector<std::string>> NoticeStore::waiting() const {
 }
 
 Status NoticeStore::done(const std::string& id, TimePoint retain_until) {
-  if (journal_ != nullptr) {
-    TRY(journal_->run([&](ledger::Ledger& l) { return l.note_notice(id, retain_until); }));
+  ledger::Journal* const journal = journal_;
+  if (journal != nullptr) {
+    TRY(journal->run([&](ledger::Ledger& l) { return l.note_notice(id, retain_until); }));
   }
   return os::remove_if_exists(spool_.ops(), path(id));
 }

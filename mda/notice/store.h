@@ -5,6 +5,7 @@
 // Failure: temporary, naming the file. Threads: safe.
 #pragma once
 
+#include <atomic>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,11 +22,16 @@ namespace bsmtp::mda {
 // First 44 hex digits of SHA-256 over the parts, NUL-separated: a name that ids accept.
 std::string notice_id(const std::vector<std::string_view>& parts);
 
+// `postmaster`, with this host where it has none.
+std::string postmaster_address(const config::Config& config);
+
 class NoticeStore {
  public:
   // `journal` may be null (ledger not usable): then "sent already" is not known.
   NoticeStore(const spool::Spool& spool, ledger::Journal* journal)
       : spool_(spool), journal_(journal) {}
+  // The ledger could be opened later.
+  void use_journal(ledger::Journal* journal) { journal_ = journal; }
 
   // `about` and `kind` are for the log.
   Status put(const std::string& id, const mail::Envelope& envelope, std::string_view text,
@@ -38,7 +44,7 @@ class NoticeStore {
 
  private:
   const spool::Spool& spool_;
-  ledger::Journal* journal_;
+  std::atomic<ledger::Journal*> journal_;
 };
 
 // A message whose recipients got a verdict, as the dispatcher and the deliverer meet it.
