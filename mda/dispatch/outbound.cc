@@ -35,6 +35,16 @@ void in_turn(Map& queues, const std::string& last, const Visit& visit) {
 
 }  // namespace
 
+Status recover_peer(const spool::Spool& spool, const std::string& peer) {
+  std::size_t undone = 0;
+  TRY_ASSIGN(undone, spool::recover_building(spool, peer));
+  if (undone > 0) {
+    log::trouble(peer, Status::temporary("4.3.0", str_cat({std::to_string(undone),
+                                                           " unfinished parcels undone"})));
+  }
+  return Status::ok();
+}
+
 Outbound::Outbound(std::shared_ptr<const config::Config> config, const spool::Spool& spool,
                    NoticeStore& notices, const Clock& clock, Mailbox& mailbox,
                    const std::vector<std::string>& peers)
@@ -82,12 +92,7 @@ Status Outbound::scan() {
 
 Status Outbound::recover() {
   for (const auto& [name, queue] : queues_) {
-    std::size_t undone = 0;
-    TRY_ASSIGN(undone, spool::recover_building(spool_, name));
-    if (undone > 0) {
-      log::trouble(name, Status::temporary("4.3.0", str_cat({std::to_string(undone),
-                                                             " unfinished parcels undone"})));
-    }
+    TRY(recover_peer(spool_, name));
   }
   return Status::ok();
 }
@@ -273,7 +278,12 @@ void Outbound::build_done(const std::string& name, const std::string& parcel,
                                                    config_->retry_maximum);
   log::alarm(name, str_cat({"no parcel can be built for this peer, its mail waits: ",
                             built.status().text()}));
-  Status scanned = scan_incoming(name, queue);
+  // Where even that failed (disk full) the parcel is unlocked now; if this fails too, the sweep
+  // does it.
+  Status scanned = recover_peer(spool_, name);
+  if (scanned.is_ok()) {
+    scanned = scan_incoming(name, queue);
+  }
   if (scanned.is_ok()) {
     scanned = scan_ready(name, queue);
   }

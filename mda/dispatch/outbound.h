@@ -26,6 +26,9 @@
 
 namespace bsmtp::mda {
 
+// Gives the items of abandoned parcels back to incoming/; parcels in work are left alone.
+Status recover_peer(const spool::Spool& spool, const std::string& peer);
+
 class Outbound {
  public:
   // All references must outlive it. `peers`: names to work for (configured, not off).

@@ -4,6 +4,7 @@
 #include "common/base/id.h"
 #include "common/base/text.h"
 #include "common/log/events.h"
+#include "mda/dispatch/outbound.h"
 
 namespace bsmtp::mda {
 namespace {
@@ -22,6 +23,7 @@ class Sweeper {
         report_(report) {}
 
   void peer(const std::string& name) {
+    note(recover_peer(context_.spool, name));
     const auto files = context_.spool.sweep_tmp(name, now_, config_.tmp_age);
     note(files.status());
     report_.files += files.is_ok() ? files.value() : 0;
@@ -59,9 +61,7 @@ class Sweeper {
     }
     PostmasterLetter letter;
     letter.host = config_.host;
-    letter.postmaster = config_.postmaster.find('@') == std::string::npos
-                            ? str_cat({config_.postmaster, "@", config_.host})
-                            : config_.postmaster;
+    letter.postmaster = postmaster_address(config_);
     letter.subject = "Quarantined parcels";
     letter.body = (*digest)->text;
     letter.now = now_;

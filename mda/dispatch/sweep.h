@@ -1,7 +1,7 @@
-// Sweep: the hourly tidying: stale temporary files, parcels kept long enough after they were
-// sent or failed, quarantine caps and its digest for the postmaster, ledger rows past their time.
-// Everything here may be interrupted and repeated. Failure: the first trouble, after the rest
-// was tried. Threads: one at a time.
+// Sweep: the hourly tidying: abandoned parcels in building/, stale temporary files, parcels kept
+// long enough after they were sent or failed, quarantine caps and its digest for the postmaster,
+// ledger rows past their time. Everything here may be interrupted and repeated. Failure: the first
+// trouble, after the rest was tried. Threads: one at a time.
 #pragma once
 
 #include <memory>
