@@ -15,6 +15,7 @@ namespace bsmtp::mda {
 namespace {
 
 constexpr std::size_t kMaxReport = (1U << 20U) + 4096;
+constexpr std::size_t kLetterLines = 80;
 
 // "smtp; 550 no such user" -> "550 no such user".
 std::string without_type(std::string_view value) {
@@ -145,6 +146,38 @@ Status apply(SubmitContext& context, const std::string& id, const ReturnReport& 
   return fail_parcel(context, found->dir, found->state, why, report.diagnostic);
 }
 
+// Null-sender mail to a parcel's own address that is no report: a bounce in a form of its own, or
+// an automatic reply. Only a human can tell.
+Status tell_postmaster(SubmitContext& context, const std::string& id, const spool::ItemReader& item,
+                       const Found& found) {
+  const auto text = item.plain_text();
+  StringSink start(kMaxReport);
+  TRY(copy(*text, start).status());
+  const std::string octets = start.take();
+  PostmasterLetter letter;
+  letter.host = context.config->host;
+  letter.postmaster = postmaster_address(*context.config);
+  letter.subject = str_cat({"Unreadable bounce of a mail parcel, peer ", found.dir.peer()});
+  letter.now = context.clock.now();
+  letter.notice_id = notice_id({"no-report", id});
+  letter.body =
+      str_cat({"This came back to the return address of a parcel, but it is no delivery\n"
+               "report (RFC 3464). If it says that the parcel was not delivered, the\n"
+               "senders of its messages do not know yet: `bsmtpctl parcel show` names\n"
+               "them as long as the parcel is kept.\n\nParcel: ",
+               found.dir.id(), "\nPeer: ", found.dir.peer(), "\n\n"});
+  std::size_t lines = 0;
+  for (const std::string_view line : split(octets, '\n')) {
+    if (++lines > kLetterLines) {
+      letter.body += "...\n";
+      break;
+    }
+    letter.body += str_cat({"> ", printable(trim(line), 500), "\n"});
+  }
+  return context.notices.put(letter.notice_id, letter_envelope(letter), format_letter(letter),
+                             "no-report", found.dir.id());
+}
+
 Status handle_return(SubmitContext& context, const std::string& id) {
   const std::string path = str_cat({context.spool.paths().returns(), "/", id});
   const auto item = spool::ItemReader::open(context.spool.ops(), path);
@@ -162,11 +195,17 @@ Status handle_return(SubmitContext& context, const std::string& id) {
       item->envelope().recipients.empty()
           ? ""
           : return_token(*context.config, item->envelope().recipients.front().address);
-  if (!report || token.empty()) {
-    log::parcel_returned(id, "-", report ? "no-token" : "no-report", "");
-  } else {
-    std::optional<Found> found;
+  std::optional<Found> found;
+  if (!token.empty()) {
     TRY_ASSIGN(found, find_parcel(context, token));
+  }
+  if (!report || token.empty()) {
+    log::parcel_returned(found ? found->dir.id() : id, found ? found->dir.peer() : "-",
+                         report ? "no-token" : "no-report", "");
+    if (found) {
+      TRY(tell_postmaster(context, id, *item, *found));
+    }
+  } else {
     TRY(apply(context, id, *report, std::move(found)));
   }
   return os::remove_if_exists(context.spool.ops(), path);

@@ -29,7 +29,8 @@ Result<std::optional<ReturnReport>> parse_return(Source& plain_text);
 // "bsmtp+<token>@host" -> token; "" when it is not our return address.
 std::string return_token(const config::Config& config, std::string_view recipient);
 
-// Handles everything in inbound/returns/.
+// Handles everything in inbound/returns/. What came to a parcel's own address and is no report is
+// shown to the postmaster.
 Status handle_returns(SubmitContext& context);
 
 }  // namespace bsmtp::mda
