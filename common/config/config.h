@@ -70,12 +70,12 @@ struct Config {
   std::string log_level = "info";
 
   // Timers; docs/timers.md is the one table with reasons.
-  seconds parcel_lifetime{5 * 86400};  // created -> expires, at most 30 d
+  seconds parcel_lifetime{14 * 86400};  // created -> expires, at most 30 d
   seconds clock_skew{3600};
   seconds replay_window{30 * 86400};  // PMDF parcels (no manifest): signature age accepted
   seconds retry_initial{60};
   seconds retry_maximum{3600};
-  seconds delivery_expire{5 * 86400};  // accepted message -> DSN
+  seconds delivery_expire{5 * 86400};  // accepted message or ready parcel -> DSN
   seconds keep_sent{6 * 86400};        // longer than an MTA queues: late bounces must find senders
   seconds ledger_retention{30 * 86400};  // beyond the parcel's expiry
   seconds accept_while_stalled{4 * 3600};

@@ -56,7 +56,9 @@ const std::array kGlobalKeys = std::to_array<Key<Config>>({
     {"log-level", Kind::kText, &Config::log_level, "debug, info, warn or error."},
 
     {"parcel-lifetime", Kind::kDuration, &Config::parcel_lifetime,
-     "From a parcel's creation to its expiry, after which no receiver takes it.", 3600, 30 * kDay},
+     "From a parcel's creation to its expiry, after which no receiver takes it. At least "
+     "delivery-expire and the queue lifetime of the host MTA together.",
+     3600, 30 * kDay},
     {"clock-skew", Kind::kDuration, &Config::clock_skew,
      "How far a peer's clock may be ahead or behind.", 0, kDay},
     {"replay-window", Kind::kDuration, &Config::replay_window,
@@ -67,8 +69,8 @@ const std::array kGlobalKeys = std::to_array<Key<Config>>({
     {"retry-maximum", Kind::kDuration, &Config::retry_maximum, "Longest wait between attempts.", 1,
      7 * kDay},
     {"delivery-expire", Kind::kDuration, &Config::delivery_expire,
-     "How long an unpacked message that the host MTA refuses for now is tried before its sender "
-     "gets a DSN.",
+     "How long an unpacked message, or a parcel, that the host MTA does not take is tried before "
+     "its senders get a DSN.",
      60, 30 * kDay},
     {"keep-sent", Kind::kDuration, &Config::keep_sent,
      "How long a parcel handed to the host MTA is kept, so that a bounce finds its senders.", 0,

@@ -65,6 +65,8 @@ std::vector<Order> own_orders(const config::Config& c) {
        "the back-off cannot begin above its limit"},
       {"retry-maximum", c.retry_maximum, "delivery-expire", c.delivery_expire,
        "a deferred message could expire before its second attempt"},
+      {"delivery-expire", c.delivery_expire, "parcel-lifetime", c.parcel_lifetime,
+       "a parcel could be handed to the MTA after it has expired"},
       {"clock-skew", c.clock_skew, "parcel-lifetime", c.parcel_lifetime,
        "a parcel could be refused as made in the future until it has expired"},
       {"clock-skew", c.clock_skew, "ledger-retention", c.ledger_retention,
@@ -76,7 +78,8 @@ void check_postfix_times(const config::Config& c, const MtaParameter& mta, Findi
                          std::uint64_t& bad) {
   const auto queue = mta_time(mta, "maximal_queue_lifetime");
   if (queue) {
-    judge({"Postfix maximal_queue_lifetime", *queue, "parcel-lifetime", c.parcel_lifetime,
+    judge({"delivery-expire + Postfix maximal_queue_lifetime", c.delivery_expire + *queue,
+           "parcel-lifetime", c.parcel_lifetime,
            "the MTA could hand over a parcel that the peer refuses as expired"},
           findings, bad);
     judge({"Postfix maximal_queue_lifetime", *queue, "keep-sent", c.keep_sent,

@@ -1,6 +1,8 @@
 // See submit_job.h.
 #include "mda/dispatch/submit_job.h"
 
+#include <algorithm>
+
 #include "common/base/id.h"
 #include "common/base/text.h"
 #include "common/log/events.h"
@@ -69,7 +71,9 @@ class Submission {
     if (state_.finished != TimePoint()) {
       return finish_move();
     }
-    if (now >= state_.expires) {
+    // What the host MTA takes later than that could reach the peer expired, when its senders can
+    // no longer be told by anybody.
+    if (now >= std::min(state_.expires, state_.created + context_.config->delivery_expire)) {
       return fail(Status::permanent("5.4.7", "the mail could not be handed on in time"), "");
     }
     if (Status status = mta.ready(); !status.is_ok()) {
