@@ -28,6 +28,7 @@ TRACE = {"return-path", "x-original-to", "delivered-to", "received", "dkim-signa
 def connect(args):
     source = (args.source, 0) if args.source else None
     smtp = smtplib.SMTP(args.server, args.port, timeout=120, source_address=source, local_hostname="client.example.net")
+    smtp.command_encoding = "utf-8"  # RFC 6531 addresses, where MAIL says SMTPUTF8
     smtp.ehlo()
     return smtp
 

@@ -1,0 +1,54 @@
+# What a sender is told: parcels that bounce, at home and abroad; NOTIFY; and addresses beyond ASCII, end to end.
+reports() { grep -rlE "^X-Rig-Id: $1\$" "$(maildir hub alice)" 2>/dev/null | wc -l; }
+one_report() { [ "$(reports "$1")" = 1 ]; }
+sent_state() { on hub bash -c "ls /var/spool/bsmtp/peers/remote1/$1 2>/dev/null | wc -l"; }
+inbox_clear hub alice
+delimiter=$(on hub postconf -h recipient_delimiter)
+on hub bash -c 'postconf -e "recipient_delimiter ="; postfix reload' >/dev/null 2>&1
+
+say "  athena takes the parcel and bounces it"
+agent=/usr/libexec/bsmtp-tunnel/bsmtp-in
+on athena mv $agent $agent.away
+on athena bash -c "printf '#!/bin/sh\ncat >/dev/null\necho 5.3.0 no longer here\nexit 69\n' >$agent; chmod 755 $agent"
+pc_send hub --from alice@domain.com --to user@domain.co.uk --to info@domain.co.uk --id report-abroad-1 >/dev/null
+pc_send hub --from alice@domain.com --to user@domain.co.uk --id report-abroad-2 >/dev/null
+check_soon 60 "alice hears of the first message" one_report report-abroad-1
+check_soon 60 "and of the second" one_report report-abroad-2
+on athena mv $agent.away $agent
+file=$(inbox_file hub alice '^X-Rig-Id: report-abroad-1$')
+check "the report is a DSN that names both recipients" bash -c "grep -qi '^Content-Type: multipart/report' '$file' && grep -q '^Final-Recipient: rfc822; *user@domain.co.uk' '$file' && grep -q '^Final-Recipient: rfc822; *info@domain.co.uk' '$file'"
+check "it says failed" grep -qi '^Action: failed' "$file"
+check "it comes from the null sender" grep -q '^Return-Path: <>' "$file"
+check_equal "nothing arrived at athena" "" "$(inbox_file athena user '^X-Rig-Id: report-abroad-1$')"
+
+say "  hub's own Postfix bounces the parcel"
+on hub bash -c 'cp /etc/postfix/bsmtp-routes /root/routes; sed -i "1i /^bsmtp@athena\\\\.domain\\\\.co\\\\.uk\$/ error:5.1.2 no route to the gateway" /etc/postfix/bsmtp-routes; postfix reload' >/dev/null 2>&1
+pc_send hub --from alice@domain.com --to user@domain.co.uk --id report-home-1 >/dev/null
+check_soon 60 "alice hears of it" one_report report-home-1
+on hub bash -c 'mv /root/routes /etc/postfix/bsmtp-routes; postfix reload' >/dev/null 2>&1
+
+say "  NOTIFY"
+pc_send hub --from alice@domain.com --to nobody-here@domain.co.uk --id report-never --rcpt-option NOTIFY=NEVER >/dev/null
+pc_send hub --from alice@domain.com --to nobody-here@domain.co.uk --id report-default >/dev/null
+check_soon 60 "an unknown user is reported" one_report report-default
+check_soon 60 "idle" tunnel_idle
+check_equal "but not to a sender who said NOTIFY=NEVER" 0 "$(reports report-never)"
+pc_send hub --from alice@domain.com --to user@domain.co.uk --id report-success --rcpt-option NOTIFY=SUCCESS >/dev/null
+check_soon 30 "NOTIFY=SUCCESS arrives" inbox_grep athena user '^X-Rig-Id: report-success$'
+check_soon 30 "and is answered once, 'relayed', by the host that handed it to the tunnel" one_report report-success
+check "with Action: relayed" grep -qi '^Action: relayed' "$(inbox_file hub alice '^X-Rig-Id: report-success$')"
+check_soon 60 "idle again" tunnel_idle
+for id in report-abroad-1 report-abroad-2 report-home-1 report-default report-success; do
+  check_equal "$id was reported once" 1 "$(reports $id)"
+done
+
+say "  addresses beyond ASCII"
+on athena bash -c 'printf "üser@domain.co.uk user@domain.co.uk\n" >/etc/postfix/utf8-alias; postconf -e "virtual_alias_maps = texthash:/etc/postfix/utf8-alias"; postfix reload' >/dev/null 2>&1
+mark=$(log_mark hub)
+check "hub takes a message for üser@domain.co.uk" pc_send hub --from alice@domain.com --to "üser@domain.co.uk" --id report-utf8 --mail-option SMTPUTF8
+check_soon 30 "it arrives through the tunnel" inbox_grep athena user '^X-Rig-Id: report-utf8$'
+check "its envelope recipient is the one that was typed" grep -q 'X-Original-To: üser@domain.co.uk' "$(inbox_file athena user '^X-Rig-Id: report-utf8$')"
+check_equal "nothing for it left hub directly" "" "$(log_since hub "$mark" | grep -E 'postfix/smtp\[.*to=<.ser@domain')"
+on athena bash -c 'postconf -X virtual_alias_maps; postfix reload' >/dev/null 2>&1
+check_soon 30 "idle at the end" tunnel_idle
+on hub bash -c "postconf -e 'recipient_delimiter = $delimiter'; postfix reload" >/dev/null 2>&1
