@@ -119,6 +119,10 @@ void Ledger::close() {
 
 Status Ledger::error(std::string_view doing) const {
   const int code = db_ == nullptr ? SQLITE_NOMEM : sqlite3_extended_errcode(db_);
+  if ((code & 0xff) == SQLITE_BUSY || (code & 0xff) == SQLITE_LOCKED) {
+    // With its errno: who opens it can tell this from what needs a human, and tries again.
+    return Status::from_errno(str_cat({file_, ": ", doing, ": ", sqlite3_errmsg(db_)}), EBUSY);
+  }
   const bool full = (code & 0xff) == SQLITE_FULL;
   const bool damaged = (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
   return Status::temporary(

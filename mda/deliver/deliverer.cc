@@ -32,6 +32,11 @@ Deliverer::~Deliverer() {
   stop(std::chrono::seconds(5));
 }
 
+bool Deliverer::ended() const {
+  const std::lock_guard<std::mutex> lock(done_mutex_);
+  return running_ == 0;
+}
+
 void Deliverer::stop(std::chrono::milliseconds grace) {
   if (threads_.empty()) {
     return;

@@ -38,6 +38,9 @@ class Deliverer {
   bool idle() const;
   // Something is left that was due: the host MTA could not be reached.
   bool paused() const { return queue_.paused_until().has_value(); }
+  // Workers finish the message at hand and end; ended(): all have.
+  void finish() { queue_.stop(); }
+  bool ended() const;
   // Workers finish the message at hand; what is not done after `grace` is interrupted.
   void stop(std::chrono::milliseconds grace);
 
@@ -50,7 +53,7 @@ class Deliverer {
   std::map<std::string, TimePoint> deferred_;  // not yet due: name -> when
   std::vector<std::unique_ptr<DeliveryWorker>> workers_;
   std::vector<std::thread> threads_;
-  std::mutex done_mutex_;
+  mutable std::mutex done_mutex_;
   std::condition_variable done_;
   std::size_t running_ = 0;
 };

@@ -15,14 +15,31 @@ namespace {
 
 constexpr const char* kProgram = "bsmtp-dispatch";
 
-std::shared_ptr<const config::Config> load_again(const std::string& file) {
-  auto loaded = config::load(file);
-  if (!loaded.is_ok()) {
-    log::reload_failed(kProgram, loaded.status());
-    return nullptr;
+// What runs, and with which configuration.
+struct Running {
+  std::shared_ptr<const config::Config> config;
+  std::unique_ptr<Service> service;
+};
+
+Result<Running> open_service(const std::string& file, const ServiceOptions& options) {
+  config::Config loaded;
+  TRY_ASSIGN(loaded, config::load(file));
+  Running running;
+  running.config = std::make_shared<const config::Config>(std::move(loaded));
+  TRY_ASSIGN(running.service, Service::open(running.config, system_clock(), options));
+  return running;
+}
+
+// The old one goes on when the new one cannot be opened.
+bool reload(const std::string& file, const ServiceOptions& options, Running& next) {
+  auto opened = open_service(file, options);
+  if (!opened.is_ok()) {
+    log::reload_failed(kProgram, opened.status());
+    return false;
   }
+  next = std::move(opened).value();
   log::reloaded(kProgram, file);
-  return std::make_shared<const config::Config>(std::move(loaded).value());
+  return true;
 }
 
 }  // namespace
@@ -38,15 +55,13 @@ Status serve(const std::string& file, const ServiceOptions& options, bool foregr
   UniqueFd signals;
   TRY_ASSIGN(signals, start_signals());
   log::started(kProgram, kVersion);
+  Running running{current, nullptr};
+  TRY_ASSIGN(running.service, Service::open(current, system_clock(), options));
   for (;;) {
-    std::unique_ptr<Service> service;
-    TRY_ASSIGN(service, Service::open(current, system_clock(), options));
+    Running next;
     ServiceEnd end = ServiceEnd::kStopped;
-    TRY_ASSIGN(end, service->run(signals.get(), [&] {
-      const auto next = load_again(file);
-      current = next ? next : current;
-      return next != nullptr;
-    }));
+    TRY_ASSIGN(end,
+               running.service->run(signals.get(), [&] { return reload(file, options, next); }));
     if (end == ServiceEnd::kDoneWithTrouble) {
       return Status::temporary("4.3.0", "not everything could be done; the log says what");
     }
@@ -54,7 +69,8 @@ Status serve(const std::string& file, const ServiceOptions& options, bool foregr
       log::stopped(kProgram, end == ServiceEnd::kDone ? "done" : "signal");
       return Status::ok();
     }
-    log::set_level(log::level_from(current->log_level));
+    running = std::move(next);
+    log::set_level(log::level_from(running.config->log_level));
   }
 }
 

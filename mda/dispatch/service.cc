@@ -1,4 +1,4 @@
-// See service.h.
+// See service.h: the loop, and its end. How it begins: service_start.cc.
 #include "mda/dispatch/service.h"
 
 #include <poll.h>
@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <csignal>
 
-#include "common/base/text.h"
 #include "common/log/events.h"
 #include "mda/dispatch/flush_request.h"
 #include "mda/dispatch/returns.h"
@@ -19,7 +18,11 @@ namespace bsmtp::mda {
 namespace {
 
 constexpr std::chrono::seconds kSweepInterval{3600};
-constexpr std::chrono::milliseconds kGrace{4000};
+// After SIGTERM; below TimeoutStopSec of the unit, with twice kCutGrace for the rest.
+constexpr std::chrono::seconds kStopGrace{30};
+// For the threads to end after their connections were cut.
+constexpr std::chrono::milliseconds kCutGrace{4000};
+constexpr std::chrono::milliseconds kEndingStep{100};
 
 // Watch tags: places common to all peers, then kPlaces for each peer.
 enum SharedPlace : int { kAccepted = 1, kNoticesReady, kReturnsPlace, kFirstPeer };
@@ -33,98 +36,8 @@ void earlier(std::optional<TimePoint>& due, std::optional<TimePoint> when) {
 
 }  // namespace
 
-Result<UniqueFd> start_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
-    sigaddset(&set, signal);
-  }
-  if (const int error = pthread_sigmask(SIG_BLOCK, &set, nullptr); error != 0) {
-    return Status::from_errno("pthread_sigmask", error);
-  }
-  std::signal(SIGPIPE, SIG_IGN);
-  UniqueFd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!fd.valid()) {
-    return Status::from_errno("signalfd", errno);
-  }
-  return fd;
-}
-
-Result<std::unique_ptr<Service>> Service::open(std::shared_ptr<const config::Config> config,
-                                               const Clock& clock, ServiceOptions options) {
-  std::vector<std::string> names;
-  for (const config::Peer& peer : config->peers) {
-    names.push_back(peer.name);
-  }
-  TRY(spool::Spool::create_layout(os::real_file_ops(), config->spool_directory, names));
-  auto spool = spool::Spool::open(os::real_file_ops(), config->spool_directory);
-  if (!spool.is_ok()) {
-    return spool.status();
-  }
-  if (!options.peer.empty()) {
-    const config::Peer* peer = config->peer_for_argument(options.peer);
-    if (peer == nullptr) {
-      return Status::temporary("4.3.5", str_cat({"--peer ", printable(options.peer, 100),
-                                                 ": no such peer in the configuration"}));
-    }
-    options.peer = peer->name;
-  }
-  std::unique_ptr<Service> service(
-      new Service(std::move(config), clock, std::move(options), std::move(spool).value()));
-  TRY(service->start());
-  return service;
-}
-
-Service::Service(std::shared_ptr<const config::Config> config, const Clock& clock,
-                 ServiceOptions options, spool::Spool spool)
-    : config_(std::move(config)),
-      clock_(clock),
-      options_(std::move(options)),
-      spool_(std::move(spool)) {
-  for (const config::Peer& peer : config_->peers) {
-    if (options_.peer.empty() || options_.peer == peer.name) {
-      peers_.push_back(peer.name);
-    }
-  }
-}
-
 Service::~Service() {
   stop();
-}
-
-Status Service::start() {
-  auto journal = ledger::Journal::open(spool_.paths().ledger());
-  if (journal.is_ok()) {
-    journal_ = std::move(journal).value();
-  } else {
-    trouble_ = true;
-    log::alarm("ledger", str_cat({journal.status().text(), "; accepted mail waits undelivered"}));
-  }
-  auto quarantine = spool::Quarantine::open(
-      spool_.ops(), spool_.paths().quarantine(), spool_.paths().inbound_tmp(),
-      {config_->quarantine_bytes, config_->quarantine_count, config_->quarantine_age});
-  if (!quarantine.is_ok()) {
-    return quarantine.status();
-  }
-  quarantine_.emplace(std::move(quarantine).value());
-  TRY_ASSIGN(mailbox_, Mailbox::open());
-  auto watcher = Watcher::open();
-  if (!watcher.is_ok()) {
-    return watcher.status();
-  }
-  watcher_.emplace(std::move(watcher).value());
-  notices_ = std::make_unique<NoticeStore>(spool_, journal_.get());
-  notice_sender_ = std::make_unique<NoticeSender>(config_, *notices_, clock_);
-  outbound_ = std::make_unique<Outbound>(config_, spool_, *notices_, clock_, *mailbox_, peers_);
-  helpers_ = std::make_unique<WorkerPool>(periodic_.size());
-  if (journal_ != nullptr) {
-    deliverer_ = std::make_unique<Deliverer>(config_, spool_, *journal_, *notices_, *quarantine_,
-                                             clock_, [box = mailbox_.get()] { box->wake(); });
-    deliverer_->only_peer(options_.peer);
-  }
-  TRY(watch_all());
-  TRY(outbound_->recover());
-  return scan_all();
 }
 
 Status Service::watch_all() {
@@ -169,12 +82,16 @@ Result<ServiceEnd> Service::run(int signal_fd, const std::function<bool()>& relo
   }
   for (;;) {
     mailbox_->drain();
+    if (ended()) {
+      stop();
+      return ending_->end;
+    }
     TRY(handle_events().status());
-    if (rescan_) {
+    if (rescan_ && !ending_) {
       TRY(scan_all());
     }
     const std::optional<TimePoint> due = tick();
-    if (options_.once && all_idle()) {
+    if (options_.once && !ending_ && all_idle()) {
       // What the last worker did (a notice, items given back) may have come behind our back:
       // its events are there now.
       bool quiet = mailbox_->drain() == 0;
@@ -190,10 +107,7 @@ Result<ServiceEnd> Service::run(int signal_fd, const std::function<bool()>& relo
       return trouble ? ServiceEnd::kDoneWithTrouble : ServiceEnd::kDone;
     }
     TRY(wait(signal_fd, due));
-    if (const auto end = handle_signal(signal_fd, reload_ok)) {
-      stop();
-      return *end;
-    }
+    handle_signals(signal_fd, reload_ok);
   }
 }
 
@@ -201,6 +115,9 @@ Result<bool> Service::handle_events() {
   std::vector<Watcher::Event> events;
   TRY_ASSIGN(events, watcher_->read());
   for (const Watcher::Event& event : events) {
+    if (ending_) {
+      break;  // who comes next looks for itself
+    }
     const bool arrived = event.kind == Watcher::Kind::kArrived;
     if (event.kind == Watcher::Kind::kOverflow) {
       rescan_ = true;
@@ -232,6 +149,11 @@ void Service::handle_peer_event(const std::string& peer, int place, const Watche
 
 std::optional<TimePoint> Service::tick() {
   const TimePoint now = clock_.now();
+  if (ending_) {
+    std::optional<TimePoint> soon = now + kEndingStep;
+    beat(now, soon);
+    return soon;
+  }
   std::optional<TimePoint> due = outbound_->tick();
   if (deliverer_) {
     const auto next = deliverer_->next_due();
@@ -244,7 +166,7 @@ std::optional<TimePoint> Service::tick() {
     }
     earlier(due, deliverer_->next_due());
   }
-  for (const Task task : {Task::kNotices, Task::kReturns, Task::kSweep}) {
+  for (const Task task : {Task::kNotices, Task::kReturns, Task::kSweep, Task::kLedger}) {
     start_periodic(task, now, due);
   }
   beat(now, due);
@@ -257,14 +179,19 @@ void Service::start_periodic(Task task, TimePoint now, std::optional<TimePoint>&
     p.wanted = false;
     p.next.reset();
     p.running = true;
-    helpers_->submit([this, task](std::size_t) { run_task(task); });
+    helpers_->submit(
+        [this, task, journal = journal_](std::size_t) { run_task(task, journal.get()); });
   }
   if (!p.running) {
     earlier(due, p.next);
   }
 }
 
-void Service::run_task(Task task) {
+void Service::run_task(Task task, ledger::Journal* journal) {
+  if (task == Task::kLedger) {
+    open_ledger_again();
+    return;
+  }
   std::optional<TimePoint> next;
   Status status;
   SubmitContext context{config_, spool_, *notices_, clock_};
@@ -278,7 +205,7 @@ void Service::run_task(Task task) {
     next = status.is_ok() ? std::nullopt : std::optional<TimePoint>(later);
   } else {
     SweepReport report;
-    status = sweep(context, journal_.get(), *quarantine_, peers_, report);
+    status = sweep(context, journal, *quarantine_, peers_, report);
     next = clock_.now() + kSweepInterval;
   }
   mailbox_->post([this, task, next, status] {
@@ -330,18 +257,34 @@ Status Service::wait(int signal_fd, std::optional<TimePoint> due) {
   return Status::ok();
 }
 
-std::optional<ServiceEnd> Service::handle_signal(int signal_fd,
-                                                 const std::function<bool()>& reload_ok) {
+void Service::handle_signals(int signal_fd, const std::function<bool()>& reload_ok) {
   signalfd_siginfo info{};
   while (::read(signal_fd, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
     if (info.ssi_signo != static_cast<std::uint32_t>(SIGHUP)) {
-      return ServiceEnd::kStopped;
-    }
-    if (reload_ok()) {
-      return ServiceEnd::kReload;
+      begin_end(ServiceEnd::kStopped, kStopGrace);
+    } else if ((!ending_ || ending_->end == ServiceEnd::kReload) && reload_ok()) {
+      begin_end(ServiceEnd::kReload, config_->smtp_timeout);
     }
   }
-  return std::nullopt;
+}
+
+void Service::begin_end(ServiceEnd end, std::chrono::seconds grace) {
+  const auto until = std::chrono::steady_clock::now() + grace;
+  ending_ = Ending{end, ending_ ? std::min(ending_->until, until) : until};
+  notice_sender_->finish();
+  if (deliverer_) {
+    deliverer_->finish();
+  }
+}
+
+bool Service::ended() {
+  if (!ending_) {
+    return false;
+  }
+  const bool helping =
+      std::any_of(periodic_.begin(), periodic_.end(), [](const Periodic& p) { return p.running; });
+  return std::chrono::steady_clock::now() >= ending_->until ||
+         (!helping && outbound_->idle() && (!deliverer_ || deliverer_->ended()));
 }
 
 void Service::stop() {
@@ -349,10 +292,10 @@ void Service::stop() {
     notice_sender_->interrupt();
   }
   if (deliverer_) {
-    deliverer_->stop(kGrace);
+    deliverer_->stop(kCutGrace);
   }
   if (outbound_) {
-    outbound_->stop(kGrace);
+    outbound_->stop(kCutGrace);
   }
   helpers_.reset();
   // After the last worker nobody posts any more.

@@ -1,10 +1,11 @@
 // Service: bsmtp-dispatch itself: one thread that watches the spool, keeps the time and the
 // heartbeat, and drives Outbound, Deliverer and the notices; all work is done by their workers.
-// Sleeps in poll() until something arrives or is due. SIGTERM/SIGINT: ends gracefully within
-// seconds (what is under way is finished or rolled back); SIGHUP: ends with kReload and the
-// caller starts a new Service with the new configuration.
+// Sleeps in poll() until something arrives or is due. SIGTERM/SIGINT: begins nothing new, gives
+// what is under way half a minute, then cuts its connections; SIGHUP: the same with smtp-timeout,
+// ends with kReload and the caller goes on with the Service it opened for the new configuration.
 // Failure: what cannot be opened at start. A ledger that cannot be opened stops delivery (alarm)
-// but not the outbound half. Threads: one; start_signals() first.
+// but not the outbound half; one that is only busy is tried again. Threads: one;
+// start_signals() first.
 #pragma once
 
 #include <memory>
@@ -46,20 +47,29 @@ class Service {
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;
 
-  // `reload_ok` is asked at SIGHUP: false keeps the present configuration.
+  // `reload_ok` is asked at SIGHUP, perhaps more than once: false keeps the present
+  // configuration.
   Result<ServiceEnd> run(int signal_fd, const std::function<bool()>& reload_ok);
 
  private:
-  enum class Task { kNotices, kReturns, kSweep };
+  enum class Task { kNotices, kReturns, kSweep, kLedger };
   struct Periodic {
     bool running = false;
     bool wanted = true;             // something arrived
     std::optional<TimePoint> next;  // and by time
   };
+  struct Ending {
+    ServiceEnd end;
+    std::chrono::steady_clock::time_point until;  // then connections are cut
+  };
 
   Service(std::shared_ptr<const config::Config> config, const Clock& clock, ServiceOptions options,
           spool::Spool spool);
   Status start();
+  void open_ledger();
+  void ledger_opened(std::shared_ptr<ledger::Journal> journal);
+  void start_deliverer();
+  void report_forgotten_peers();
   Status watch_all();
   Status scan_all();
   Result<bool> handle_events();  // false: there were none
@@ -67,12 +77,15 @@ class Service {
   void flush_peers();
   std::optional<TimePoint> tick();
   void start_periodic(Task task, TimePoint now, std::optional<TimePoint>& due);
-  void run_task(Task task);
+  void run_task(Task task, ledger::Journal* journal);
+  void open_ledger_again();
   void task_done(Task task, std::optional<TimePoint> next);
   void beat(TimePoint now, std::optional<TimePoint>& due);
   bool all_idle();
   Status wait(int signal_fd, std::optional<TimePoint> due);
-  std::optional<ServiceEnd> handle_signal(int signal_fd, const std::function<bool()>& reload_ok);
+  void handle_signals(int signal_fd, const std::function<bool()>& reload_ok);
+  void begin_end(ServiceEnd end, std::chrono::seconds grace);
+  bool ended();  // begin_end() was called and nothing is under way, or the time is over
   void stop();
   Periodic& periodic(Task task) { return periodic_.at(static_cast<std::size_t>(task)); }
 
@@ -81,7 +94,7 @@ class Service {
   ServiceOptions options_;
   spool::Spool spool_;
   std::vector<std::string> peers_;  // worked for; the index gives the watch tags
-  std::unique_ptr<ledger::Journal> journal_;
+  std::shared_ptr<ledger::Journal> journal_;
   std::optional<spool::Quarantine> quarantine_;
   std::unique_ptr<NoticeStore> notices_;
   std::unique_ptr<Mailbox> mailbox_;
@@ -90,7 +103,8 @@ class Service {
   std::unique_ptr<Outbound> outbound_;
   std::unique_ptr<Deliverer> deliverer_;
   std::unique_ptr<WorkerPool> helpers_;
-  std::array<Periodic, 3> periodic_;
+  std::array<Periodic, 4> periodic_;
+  std::optional<Ending> ending_;
   bool accepted_changed_ = true;
   bool rescan_ = false;
   bool trouble_ = false;

@@ -5,6 +5,7 @@ import email.policy
 import os
 import random
 import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -394,6 +395,21 @@ class Ledger(Case):
         self.assertIn("created", log)
         self.assertFalse(os.path.exists(self.site.spool + "/ledger.sqlite"))
         self.assertEqual(self.resubmit.taken(), [])
+
+
+class BusyLedger(Case):
+    def test_a_ledger_that_is_only_busy_is_opened_later(self):
+        self.site.once()
+        self.site.accept([("<a@d>", ["<b@domain.com>"], text_of(1))])
+        base = sqlite3.connect(self.site.spool + "/ledger.sqlite", isolation_level=None)
+        self.addCleanup(base.close)
+        base.execute("BEGIN IMMEDIATE")
+        self.site.start()
+        self.assertIn("accepted mail waits undelivered", self.site.logged())
+        self.assertEqual(self.resubmit.taken(), [])
+        base.execute("COMMIT")
+        self.site.wait(lambda: len(self.resubmit.taken()) == 1, 30)
+        self.assertEqual(self.site.stop(), 0)
 
 
 class Killed(Case):

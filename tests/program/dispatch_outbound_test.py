@@ -11,7 +11,7 @@ import sys
 import time
 import unittest
 
-from dispatch_rig import HOST, Gateway, Smtp, crlf, item, new_id, text_of
+from dispatch_rig import HOST, Gateway, Smtp, crlf, iso, item, new_id, text_of
 
 PROGRAMS = sys.argv.pop(1)
 
@@ -151,6 +151,35 @@ class Running(Case):
         self.site.wait(lambda: self.batches() == [2], 10)
         self.assertEqual(self.site.stop(), 0)
 
+    def test_reload_keeps_the_old_service_when_the_new_cannot_be_opened(self):
+        self.site.start()
+        with open(self.site.config, encoding="ascii") as f:
+            text = f.read()
+        with open(self.site.config, "w", encoding="ascii") as f:
+            f.write(text.replace(self.site.spool, "/proc/no-spool-here"))
+        self.site.process.send_signal(signal.SIGHUP)
+        self.site.wait(lambda: "reload-failed" in self.site.logged())
+        for n in range(5):
+            self.site.put(mail(n))
+        self.site.wait(lambda: self.batches() == [5], 10)
+        self.assertEqual(self.site.stop(), 0)
+
+    def test_reload_waits_for_a_slow_final_reply(self):
+        self.submit.script = lambda command, _: (
+            time.sleep(12) if command == "<taken>" and not self.batches()[1:] else None)
+        self.site.start()
+        for n in range(5):
+            self.site.put(mail(n))
+        self.site.wait(lambda: self.batches() == [5], 10)
+        self.site.process.send_signal(signal.SIGHUP)
+        self.site.wait(lambda: self.stages()["sent"] == 1, 30)
+        for n in range(5):
+            self.site.put(mail(n))
+        self.site.wait(lambda: self.stages()["sent"] == 2, 30)
+        self.assertEqual(self.site.stop(), 0)
+        self.assertEqual(self.batches(), [5, 5])
+        self.assertNotIn("ambiguous", self.site.logged())
+
     def test_graceful_stop_in_mid_submission(self):
         self.submit.script = lambda command, _: (
             time.sleep(60) if command == "<text>" else None)
@@ -160,7 +189,8 @@ class Running(Case):
         self.site.wait(lambda: "DATA" in self.submit.commands, 10)
         begun = time.time()
         self.assertEqual(self.site.stop(), 0)
-        self.assertLess(time.time() - begun, 15)
+        self.assertGreater(time.time() - begun, 29)  # what a slow MTA may have
+        self.assertLess(time.time() - begun, 45)
         self.assertEqual(self.stages()["ready"], 1)
         self.assertIn("ambiguous", self.site.logged())
 
@@ -269,6 +299,36 @@ class Answers(Case):
         self.assertEqual(self.reports()[0].get_payload()[1].get_payload()[1]["Status"], "5.1.1")
         self.assertEqual(self.site.names("inbound", "returns"), [])
 
+    def test_a_bounce_that_is_no_report_is_shown_to_the_postmaster(self):
+        self.put_three()
+        self.site.once()
+        token = re.search(r"\+([0-9a-f]{32})@", self.submit.taken()[0]["mail"]).group(1)
+        for to in (token, "0" * 32):
+            with open(self.site.spool + "/inbound/returns/" + new_id(), "wb") as out:
+                out.write(item("<>", ["<bsmtp+%s@%s>" % (to, HOST)],
+                               "Subject: failure notice\n\nHi. This is qmail-send.\n"))
+        self.site.once()
+        letter, = self.submit.taken()[1:]
+        self.assertEqual(letter["mail"].split()[1], "FROM:<>")
+        self.assertIn("postmaster@", letter["rcpts"][0])
+        self.assertIn(b"> Hi. This is qmail-send.", letter["text"])
+        self.assertEqual(self.site.names("inbound", "returns"), [])
+        self.assertEqual(self.stages()["sent"], 1)
+
+    def test_a_poison_notice_does_not_hold_up_the_others(self):
+        self.site.once()
+        names = sorted(new_id() for _ in range(4))
+        for number, name in enumerate(names):
+            with open(self.site.spool + "/notices/ready/" + name, "wb") as out:
+                out.write(item("<>", ["<n%d@domain.com>" % number], text_of(number)))
+        self.submit.script = lambda command, session: (
+            "CLOSE" if command == "<text>" and "<n0@" in session["rcpts"][0] else
+            "451 4.3.0 not now" if command == "<text>" and "<n1@" in session["rcpts"][0] else None)
+        self.site.once(expect=75)
+        self.assertEqual([m["rcpts"] for m in self.submit.taken()],
+                         [["RCPT TO:<n2@domain.com>"], ["RCPT TO:<n3@domain.com>"]])
+        self.assertEqual(self.site.names("notices", "ready"), names[:2])
+
     def bounce(self, token, action, status):
         text = crlf("From: MAILER-DAEMON\nTo: x\nMIME-Version: 1.0\nContent-Type: multipart/report;"
                     " report-type=delivery-status; boundary=\"b\"\n\n--b\n\nSorry.\n--b\n"
@@ -314,7 +374,8 @@ class Odd(Case):
         self.assertEqual(self.batches(), [1])
         self.assertEqual(self.stages()["building"], 0)
 
-    def test_expired_parcel_is_failed_with_dsn(self):
+    def ready_parcel_with(self, field, seconds):
+        """A parcel that was refused for now; `field` of its state is set to now + `seconds`."""
         self.submit.script = lambda command, _: (
             "451 4.3.0 later" if command == "<text>" else None)
         self.site.put(mail(1))
@@ -323,14 +384,38 @@ class Odd(Case):
         state = "%s/peers/remote1/ready/%s/state" % (self.site.spool, ready)
         with open(state, encoding="ascii") as f:
             text = f.read()
+        changed = re.sub(r"(?m)^%s: \w+" % field, "%s: %s" % (field, iso(time.time() + seconds)),
+                         text)
+        self.assertNotEqual(changed, text)
         with open(state, "w", encoding="ascii") as f:
-            f.write(re.sub(r"expires: \w+", "expires: 20200101T000000Z", text))
+            f.write(changed)
         self.submit.script = lambda command, _: None
         time.sleep(1.1)
         self.site.once()
+
+    def assert_failed_in_time(self):
         self.assertEqual(self.stages()["failed"], 1)
         report, = self.submit.taken()
         self.assertIn(b"Status: 5.4.7", report["text"])
+
+    def test_expired_parcel_is_failed_with_dsn(self):
+        self.ready_parcel_with("expires", -60)
+        self.assert_failed_in_time()
+
+    def test_parcel_not_taken_within_delivery_expire_is_failed_with_dsn(self):
+        self.ready_parcel_with("created", -5 * 86400 - 60)
+        self.assert_failed_in_time()
+
+    def test_parcel_is_handed_over_until_delivery_expire(self):
+        self.ready_parcel_with("created", -5 * 86400 + 600)
+        self.assertEqual(self.batches(), [1])
+
+    def test_mail_of_a_forgotten_peer_is_an_alarm(self):
+        self.site.put(mail(1))
+        self.site.peers = {"other": self.site.peers["remote1"].replace("athena", "zeus")}
+        self.site.write_config(self.submit.url(), "smtp://127.0.0.1:9")
+        log = self.site.once()
+        self.assertRegex(log, r"remote1: alarm .*not configured any more")
 
 
 class Limits(Case):

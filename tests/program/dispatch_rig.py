@@ -215,7 +215,7 @@ class Gateway:
     def stop(self, how=signal.SIGTERM):
         if self.process:
             self.process.send_signal(how)
-            code = self.process.wait(timeout=30)
+            code = self.process.wait(timeout=60)
             self.process = None
             return code
         return None
