@@ -16,6 +16,11 @@ namespace {
 
 constexpr std::size_t kMaxReport = (1U << 20U) + 4096;
 constexpr std::size_t kLetterLines = 80;
+constexpr const char* kNoReport =
+    "This came back to the return address of a parcel, but it is no delivery\n"
+    "report (RFC 3464). If it says that the parcel was not delivered, the\n"
+    "senders of its messages do not know yet: `bsmtpctl parcel show` names\n"
+    "them as long as the parcel is kept.";
 
 // "smtp; 550 no such user" -> "550 no such user".
 std::string without_type(std::string_view value) {
@@ -161,11 +166,7 @@ Status tell_postmaster(SubmitContext& context, const std::string& id, const spoo
   letter.now = context.clock.now();
   letter.notice_id = notice_id({"no-report", id});
   letter.body =
-      str_cat({"This came back to the return address of a parcel, but it is no delivery\n"
-               "report (RFC 3464). If it says that the parcel was not delivered, the\n"
-               "senders of its messages do not know yet: `bsmtpctl parcel show` names\n"
-               "them as long as the parcel is kept.\n\nParcel: ",
-               found.dir.id(), "\nPeer: ", found.dir.peer(), "\n\n"});
+      str_cat({kNoReport, "\n\nParcel: ", found.dir.id(), "\nPeer: ", found.dir.peer(), "\n\n"});
   std::size_t lines = 0;
   for (const std::string_view line : split(octets, '\n')) {
     if (++lines > kLetterLines) {
