@@ -20,11 +20,14 @@ for page in bsmtp.conf.5 bsmtp-parcel.5; do need "man/man5/$page"; done
 need "bsmtp-tunnel/bsmtp.conf.example"
 need "systemd/system/bsmtp-milter.service"
 need "systemd/system/bsmtp-dispatch.service"
-need "systemd/system/bsmtp-dispatch.path"
+need "systemd/system/bsmtp-dispatch-once@.path"
+need "systemd/system/bsmtp-dispatch-once.timer"
+need "bash-completion/completions/bsmtpctl"
 for taken in bsmtp sbsmtp rbsmtp; do
   [ -z "$(find "$dest" -type f -name "$taken" -path '*bin/*' -print -quit)" ] || { echo "takes the name $taken of another package"; bad=1; }
 done
 find "$dest" -type f -name '*.in' -print | grep . && { echo "unconfigured file installed"; bad=1; }
-if grep -rIl '@[A-Z_]*@' "$dest" | grep .; then echo "unreplaced variable in the files above"; bad=1; fi
+# Prose may show rules such as $U@HOST@...; everything else is configured by CMake.
+if grep -rIlE --exclude='*.md' '@(BSMTP|CMAKE|PROJECT)_[A-Z_]*@' "$dest" | grep .; then echo "unreplaced variable in the files above"; bad=1; fi
 "$(find "$dest" -name bsmtpctl -type f)" --version | grep -q '^bsmtpctl [0-9]' || { echo "bsmtpctl --version failed"; bad=1; }
 exit $bad
