@@ -29,5 +29,5 @@ done
 find "$dest" -type f -name '*.in' -print | grep . && { echo "unconfigured file installed"; bad=1; }
 # Prose may show rules such as $U@HOST@...; everything else is configured by CMake.
 if grep -rIlE --exclude='*.md' '@(BSMTP|CMAKE|PROJECT)_[A-Z_]*@' "$dest" | grep .; then echo "unreplaced variable in the files above"; bad=1; fi
-"$(find "$dest" -name bsmtpctl -type f)" --version | grep -q '^bsmtpctl [0-9]' || { echo "bsmtpctl --version failed"; bad=1; }
+"$(find "$dest" -path '*bin/bsmtpctl' -type f)" --version | grep -q '^bsmtpctl [0-9]' || { echo "bsmtpctl --version failed"; bad=1; }
 exit $bad
