@@ -118,10 +118,11 @@ archive_dir() { maildir "$1" archive; }
 parcels_at() { inbox_count "$1" archive; }
 quarantined() { on "$1" bash -c 'find /var/spool/bsmtp/inbound/quarantine -mindepth 1 -maxdepth 1 | wc -l'; }
 spool_items() { on "$1" bash -c "find /var/spool/bsmtp/peers/$2/incoming -type f 2>/dev/null | wc -l"; }
-# Everything that hub, athena and zeus still hold on behalf of the tunnel.
+# Nothing that hub, athena or zeus still hold on behalf of the tunnel. Looked at twice round: mail may pass
+# from a host not yet looked at to one that was.
 tunnel_idle() {
   local g
-  for g in "${GATEWAYS[@]}"; do
+  for g in "${GATEWAYS[@]}" "${GATEWAYS[@]}"; do
     [ -e "$RIG_RUN/$g/product" ] || continue
     queue_empty "$g" || return 1
     [ -z "$(on "$g" bash -c 'cd /var/spool/bsmtp && find peers/*/incoming peers/*/building peers/*/ready inbound/accepted inbound/deferred notices/ready -mindepth 1 -print -quit 2>/dev/null')" ] || return 1
