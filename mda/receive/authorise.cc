@@ -72,7 +72,7 @@ std::vector<spool::AcceptedRefusal> authorise(const config::Config& config,
                                               const config::Peer& peer,
                                               const mail::Envelope& envelope,
                                               std::uint64_t received, const RouteLookup& route) {
-  if (received >= config.max_received) {
+  if (received > config.max_received) {
     return {{0, "5.4.6",
              str_cat({"too many hops: ", std::to_string(received), " Received fields, limit ",
                       std::to_string(config.max_received)})}};

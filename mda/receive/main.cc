@@ -34,6 +34,9 @@ Status receive(int argc, const char* const* argv, const mda::AgentOptions& agent
   if (line.done) {
     return Status::ok();
   }
+  // Not earlier: the frame has opened descriptors 0 to 2 by now, so the socket of the log cannot
+  // become the standard output on which the MTA reads our answer.
+  log::use_syslog(agent.name);
   if (line.values.count("recipient") == 0 ||
       line.values["recipient"].as<std::vector<std::string>>().size() != 1) {
     return Status::temporary("4.3.5",
@@ -60,6 +63,5 @@ Status receive(int argc, const char* const* argv, const mda::AgentOptions& agent
 
 int main(int argc, char** argv) {
   const mda::AgentOptions agent{"bsmtp-in", std::chrono::seconds(300)};
-  log::use_syslog(agent.name);
   return mda::run_agent(agent, [&] { return receive(argc, argv, agent); });
 }

@@ -134,7 +134,7 @@ class Authorise(Case):
         self.assertEqual(len(found), 1)
 
     def test_hop_limit(self):
-        headers = "Received: from a by b; Sun, 22 Nov 2026 01:10:00 +0000\r\n" * 50
+        headers = "Received: from a by b; Sun, 22 Nov 2026 01:10:00 +0000\r\n" * 51
         found = self.refused(message("ann@domain.com", ["bob@domain.co.uk"], "x\r\n", headers))
         self.assertEqual(len(found), 1)
         self.assertIn("5.4.6", found[0])

@@ -58,8 +58,8 @@ TEST(Authorise, DecidesPerMessageAndRecipient) {
       {"unlisted sender", "open", "a@b.c", {"x@y.z"}, 0, "0 5.7.1"},
       {"back to where it came from", "open", "a@zeus.net", {"b@Zeus.net"}, 0, "1 5.4.6"},
       {"on to another peer", "open", "a@zeus.net", {"b@hub.domain.com"}, 0, ""},
-      {"one hop below the limit", "remote1", "a@b.c", {"bob@domain.co.uk"}, 49, ""},
-      {"hop limit", "remote1", "a@b.c", {"bob@domain.co.uk"}, 50, "0 5.4.6"},
+      {"as many hops as allowed", "remote1", "a@b.c", {"bob@domain.co.uk"}, 50, ""},
+      {"one hop over the limit", "remote1", "a@b.c", {"bob@domain.co.uk"}, 51, "0 5.4.6"},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
