@@ -167,7 +167,9 @@ TEST(ParentWatch, SeesThatItsParentDied) {
       if (result == 'a' && watch.check().is_temporary()) {
         result = 'y';
       }
-      static_cast<void>(::write(fds[1], &result, 1));
+      if (::write(fds[1], &result, 1) != 1) {
+        ::_exit(1);
+      }
       ::_exit(0);
     }
     ::usleep(50000);
