@@ -1,15 +1,12 @@
 #include "common/os/identity.h"
 
 #include <grp.h>
-#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
-#include <vector>
 
 #include "common/base/text.h"
 
@@ -38,12 +35,6 @@ std::string octal(mode_t mode) {
   return text.data();
 }
 
-Status drop_groups(const ServiceUser& user) {
-  const int rc =
-      user.name.empty() ? ::setgroups(1, &user.gid) : ::initgroups(user.name.c_str(), user.gid);
-  return rc == 0 ? Status::ok() : Status::from_errno("set groups of " + user.name, errno);
-}
-
 Status verify_dropped(const ServiceUser& user) {
   const Ids ids = current_ids();
   const bool uids = ids.ruid == user.uid && ids.euid == user.uid && ids.suid == user.uid;
@@ -70,41 +61,12 @@ Status check_owner(const std::string& path, const struct stat& st) {
 
 }  // namespace
 
-Result<ServiceUser> find_user(const std::string& name) {
-  ServiceUser user;
-  passwd entry{};
-  passwd* found = nullptr;
-  std::vector<char> buffer(16384);
-  if (name.starts_with('#')) {
-    const auto uid = parse_u64(std::string_view(name).substr(1));
-    if (!uid || *uid > 0xFFFFFFFEU) {
-      return bad("'" + printable(name, 60) + "' is not a uid");
-    }
-    user.uid = static_cast<uid_t>(*uid);
-    user.gid = static_cast<gid_t>(*uid);
-    ::getpwuid_r(user.uid, &entry, buffer.data(), buffer.size(), &found);
-  } else {
-    ::getpwnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found);
-    if (found == nullptr) {
-      return bad("no such user: '" + printable(name, 60) + "'; create it or correct the name");
-    }
-  }
-  if (found != nullptr) {
-    user = {entry.pw_uid, entry.pw_gid, entry.pw_name};
-  }
-  return user;
-}
-
 Result<ServiceUser> owner_of(const std::string& path) {
   struct stat st {};
   if (::stat(path.c_str(), &st) != 0) {
     return Status::from_errno("stat " + path, errno);
   }
-  TRY_ASSIGN(ServiceUser user, find_user("#" + std::to_string(st.st_uid)));
-  if (user.name.empty()) {
-    user.gid = st.st_gid;
-  }
-  return user;
+  return ServiceUser{st.st_uid, st.st_gid};
 }
 
 bool has_root() {
@@ -131,7 +93,9 @@ Status become(const ServiceUser& user, bool allow_root) {
   if (::seteuid(0) != 0) {
     return Status::from_errno("seteuid(0) before giving up root", errno);
   }
-  TRY(drop_groups(user));
+  if (::setgroups(1, &user.gid) != 0) {
+    return Status::from_errno("setgroups " + std::to_string(user.gid), errno);
+  }
   if (::setresgid(user.gid, user.gid, user.gid) != 0) {
     return Status::from_errno("setresgid " + std::to_string(user.gid), errno);
   }

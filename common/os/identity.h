@@ -16,18 +16,17 @@ namespace bsmtp::os {
 struct ServiceUser {
   uid_t uid = 0;
   gid_t gid = 0;
-  std::string name;  // "" when the uid has no passwd entry: then no supplementary groups
 };
 
-// By name, or "#1001" for a bare uid. Temporary 4.3.5 when there is no such user.
-Result<ServiceUser> find_user(const std::string& name);
-// The owner and group of a directory (the spool): whoever owns it is its service user.
+// The owner and group of a directory (the spool): whoever owns it is its service user. The user
+// database is not asked: bsmtp-out is linked statically, and look-ups in it would need glibc's
+// modules at run time.
 Result<ServiceUser> owner_of(const std::string& path);
 
 // True when real, effective or saved uid is 0: the process could become root.
 bool has_root();
 
-// Gives up root for `user`: seteuid(0), initgroups or setgroups, setresgid, setresuid, then
+// Gives up root for `user`: seteuid(0), setgroups to the one group, setresgid, setresuid, then
 // verifies all six ids and that neither setuid(0) nor setgid(0) works any more. Without any
 // root id it only verifies that real and effective uid agree, and changes nothing.
 // `user.uid` 0 is refused unless allow_root (a spool owned by root: tests, one-user sites).
