@@ -9,11 +9,20 @@ namespace bsmtp::mail {
 
 using namespace scan;
 
+static_assert(BlockBuffer::kMaxRoom >= 2 * kStep);
+
 Status BlockBuffer::flush() {
   if (used_ == 0) return Status::ok();
   const std::size_t used = used_;
   used_ = 0;
-  return next_.write(std::string_view(buffer_.data(), used));
+  return next_.write(std::string_view(buffer_.get(), used));
+}
+
+Status BlockBuffer::write_block() {
+  const Status status = next_.write(std::string_view(buffer_.get(), kBlockSize));
+  used_ -= kBlockSize;
+  std::memmove(buffer_.get(), buffer_.get() + kBlockSize, used_);
+  return status;
 }
 
 // ---- TextStuffer
@@ -29,6 +38,15 @@ void TextStuffer::end_line() {
   ++facts_.lines;
   line_octets_ = 0;
   at_line_start_ = true;
+}
+
+Status TextStuffer::lead(std::string_view octets) {
+  while (!octets.empty()) {
+    const std::size_t n = octets.copy(out_.room(kStep), kStep);
+    TRY(out_.commit(n));
+    octets.remove_prefix(n);
+  }
+  return Status::ok();
 }
 
 Status TextStuffer::write(std::string_view data) {

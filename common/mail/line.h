@@ -8,9 +8,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
+#include "common/base/check.h"
 #include "common/base/status.h"
 #include "common/base/stream.h"
 
@@ -30,28 +32,32 @@ enum class LineEnds {
   kDetect,  // whichever ends the first line, then only that
 };
 
-// The output side of the filters below: octets collect in one buffer that `next` gets in blocks
-// of at least kBlockSize, so that a filter costs one write per block and not per line.
+// The output side of the filters below: octets collect in one buffer that `next` gets in whole
+// blocks of kBlockSize (what is left by flush()), so that a filter costs one write per block and
+// not per line, and a file is written in whole pages.
 class BlockBuffer {
  public:
-  explicit BlockBuffer(Sink& next) : next_(next) {}
-  // Room for `octets` more; commit() what was used of it.
+  static constexpr std::size_t kMaxRoom = 32768;
+
+  explicit BlockBuffer(Sink& next)
+      : next_(next), buffer_(std::make_unique_for_overwrite<char[]>(kBlockSize + kMaxRoom)) {}
+  // Room for `octets` (at most kMaxRoom) more; commit() what was used of it.
   char* room(std::size_t octets) {
-    if (buffer_.size() < used_ + octets) {
-      buffer_.resize(used_ + octets);
-    }
-    return buffer_.data() + used_;
+    BSMTP_CHECK(octets <= kMaxRoom);
+    return buffer_.get() + used_;
   }
   Status commit(std::size_t octets) {
     used_ += octets;
-    return used_ >= kBlockSize ? flush() : Status::ok();
+    return used_ >= kBlockSize ? write_block() : Status::ok();
   }
   Status flush();
 
  private:
+  Status write_block();
+
   Sink& next_;
-  std::string buffer_;
-  std::size_t used_ = 0;
+  std::unique_ptr<char[]> buffer_;  // NOLINT(*-avoid-c-arrays): is not to be filled with zeros
+  std::size_t used_ = 0;            // below kBlockSize between calls
 };
 
 // Text in, dot-stuffed CRLF text out. A missing last line end is added. finish() writes what
@@ -64,6 +70,9 @@ class TextStuffer final : public Sink {
   };
   TextStuffer(Sink& next, Options options) : out_(next), options_(options), ends_(options.input) {}
   explicit TextStuffer(Sink& next) : TextStuffer(next, Options()) {}
+  // Writes `octets` as they are: what stands before the text (commands of a transaction). Before
+  // the first write() only.
+  Status lead(std::string_view octets);
   // Permanent 5.6.1 for NUL, bare CR, bare LF or mixed line ends; then every later call fails
   // the same way. Failures of `next` are passed on.
   Status write(std::string_view data) override;

@@ -10,6 +10,8 @@
 namespace bsmtp::os {
 namespace {
 
+constexpr std::uint64_t kWritebackStep = 4 * kBlockSize;
+
 Status write_fd(int fd, std::string_view data, const std::string& name) {
   while (!data.empty()) {
     const ssize_t n = ::write(fd, data.data(), data.size());
@@ -38,18 +40,38 @@ Result<std::size_t> RangeSource::read(std::span<char> out) {
   return n;
 }
 
+// In whole blocks from the file's start: a page written in two pieces costs the kernel twice.
 Status FileSink::write(std::string_view data) {
   count_ += data.size();
-  if (buffer_.size() + data.size() > kBlockSize) {
-    TRY(finish());
-    if (data.size() >= kBlockSize) {
-      return ops_.write(file_, data);
+  while (buffer_.size() + data.size() >= kBlockSize) {
+    const std::size_t missing = kBlockSize - buffer_.size();
+    if (buffer_.empty()) {
+      const std::size_t whole = data.size() - data.size() % kBlockSize;
+      TRY(write_blocks(data.substr(0, whole)));
+      data.remove_prefix(whole);
+      continue;
     }
+    buffer_ += data.substr(0, missing);
+    data.remove_prefix(missing);
+    const Status status = write_blocks(buffer_);
+    buffer_.clear();
+    TRY(status);
   }
   if (buffer_.capacity() < kBlockSize) {
     buffer_.reserve(kBlockSize);
   }
   buffer_ += data;
+  return Status::ok();
+}
+
+// What is long written while the rest still comes costs the final fsync nothing.
+Status FileSink::write_blocks(std::string_view data) {
+  TRY(ops_.write(file_, data));
+  written_ += data.size();
+  if (written_ - started_ >= kWritebackStep) {
+    ops_.start_writeback(file_, started_, written_ - started_);
+    started_ = written_;
+  }
   return Status::ok();
 }
 

@@ -57,10 +57,14 @@ class FileSink final : public Sink {
   std::uint64_t count() const { return count_; }  // octets taken so far
 
  private:
+  Status write_blocks(std::string_view data);
+
   FileOps& ops_;
   File& file_;
   std::string buffer_;
   std::uint64_t count_ = 0;
+  std::uint64_t written_ = 0;
+  std::uint64_t started_ = 0;  // octets whose writeback has been asked for
 };
 
 // A pipe, terminal or socket that someone else owns (standard input and output).

@@ -103,6 +103,11 @@ class RealFileOps final : public FileOps {
     return Status::ok();
   }
 
+  void start_writeback(File& file, std::uint64_t offset, std::uint64_t size) override {
+    ::sync_file_range(file.fd(), static_cast<off64_t>(offset), static_cast<off64_t>(size),
+                      SYNC_FILE_RANGE_WRITE);
+  }
+
   Status fsync(File& file) override {
     return retry([&] { return ::fsync(file.fd()); }) == 0 ? Status::ok()
                                                           : failed("fsync", file.path());

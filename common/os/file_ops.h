@@ -66,6 +66,9 @@ class FileOps {
   virtual Status write(File& file, std::string_view data) = 0;
   // After a failed fsync the file's content is unknown for ever: abandon it, never try again
   // (the kernel reports a lost page once only).
+  // Asks the kernel to begin writing these octets to the disk, so that a later fsync has less to
+  // wait for. Only a hint: nothing is promised, no error is known. May be left out.
+  virtual void start_writeback(File& /*file*/, std::uint64_t /*offset*/, std::uint64_t /*size*/) {}
   virtual Status fsync(File& file) = 0;
   virtual Status close(File& file) = 0;
   // syncfs(2): all that was written so far on the file system of `file`, data and names. For

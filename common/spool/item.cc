@@ -130,7 +130,7 @@ Result<ItemWriter> ItemWriter::create(os::FileOps& ops, const mail::Envelope& en
   writer.exists_ = true;
   writer.output_ = std::make_unique<Output>(ops, std::move(file));
   writer.filter_ = std::make_unique<TextFilter>(writer.output_->sink, writer.options_.text);
-  TRY(writer.output_->sink.write(commands));
+  TRY(writer.filter_->lead(commands));
   return writer;
 }
 

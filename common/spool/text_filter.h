@@ -26,6 +26,7 @@ class TextFilter final : public Sink {
   };
 
   TextFilter(Sink& next, Options options);
+  Status lead(std::string_view octets) { return stuffer_.lead(octets); }
   Status write(std::string_view data) override;
   Status finish() override;  // writes the end mark too; does not finish `next`
 
