@@ -45,8 +45,10 @@ def batch(messages):
     return b"EHLO " + PEER_HOST.encode() + b"\r\n" + b"".join(messages) + b"QUIT\r\n"
 
 
-def batch_entity(octets, manifest):
-    head = b"Content-Type: application/batch-SMTP\r\nContent-Transfer-Encoding: 8bit\r\n"
+def batch_entity(octets, manifest, parameters="", media_type="application/batch-SMTP"):
+    """`parameters` as they stand behind the type, from the semicolon on."""
+    head = ("Content-Type: %s%s\r\nContent-Transfer-Encoding: 8bit\r\n"
+            % (media_type, parameters)).encode()
     if manifest:
         head += b"BSMTP-Parcel: " + manifest.encode() + b"\r\n"
     return head + b"\r\n" + octets
@@ -183,10 +185,16 @@ class Site:
 
     def parcel(self, messages, key=None, keyring=None, **changes):
         """A native parcel as the peer would send it."""
-        part = compressed_part(batch_entity(batch(messages), self.manifest(**changes)))
-        part = part[:-2]
+        return self.signed(batch_entity(batch(messages), self.manifest(**changes)), key, keyring)
+
+    def signed(self, entity, key=None, keyring=None):
+        """Any inner entity, compressed and signed."""
+        part = compressed_part(entity)[:-2]
         signature = (keyring or self.peer_keys).sign(key or self.peer_key, part)
         return signed_mail(part, signature)
+
+    def dispatch_once(self, check=True):
+        return self.run("bsmtp-dispatch", "--foreground", "--once", check=check)
 
     def accepted(self):
         return sorted(os.listdir(self.spool + "/inbound/accepted"))

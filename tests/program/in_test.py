@@ -105,6 +105,26 @@ class Accept(Case):
         directory = self.site.spool + "/inbound/accepted/" + self.site.accepted()[0]
         self.assertEqual(sorted(os.listdir(directory)), ["000001", "000002", "meta"])
 
+    def test_odd_but_honest_messages_do_not_cost_the_parcel(self):
+        """One message over a limit would make its whole parcel invalid."""
+        same = "0000 all is well, nothing to report here\n"
+        for name, text in (("line of 70 KB", "x" * 70000 + "\n"),
+                           ("10 MB of equal lines", same * 250000),
+                           ("10 MB in one line", "y" * 10000000 + "\n")):
+            with self.subTest(name=name):
+                odd = message("eve@domain.com", ["bob@domain.co.uk"], text)
+                mail = self.site.parcel([GOOD[0], odd, GOOD[1]])
+                before = set(self.site.accepted())
+                self.assert_accepted(self.site.receive(mail), parcels=len(before) + 1)
+                directory = "%s/inbound/accepted/%s/" % (
+                    self.site.spool, (set(self.site.accepted()) - before).pop())
+                for number, transaction in enumerate((GOOD[0], odd, GOOD[1]), 1):
+                    with open("%s%06d" % (directory, number), "rb") as found:
+                        self.assertTrue(found.read() == transaction, number)
+                with open(directory + "meta", encoding="ascii") as found:
+                    self.assertNotIn("refused:", found.read())
+        self.assertEqual(self.quarantined(), [])
+
 
 class Authorise(Case):
     """A refusal stands in meta with its recipient; it never costs the parcel."""
