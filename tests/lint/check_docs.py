@@ -6,6 +6,8 @@
 - every option of a program's main stands in its man page;
 - every log event of common/log/events.cc stands in docs/operations.md;
 - every man page passes groff without a warning;
+- the table of RFC 2442 in docs/parcel-format.md has a test for every row, on the programs for those
+  of the processor; it names only tests that exist, and every test of a file named for the RFC;
 - every relative link in README.md and docs/*.md leads to a file;
 - no file tracked by git names machine paths or carries marks of unfinished work.
 """
@@ -99,6 +101,40 @@ def check_links():
                 PROBLEMS.append(f"{document}: link to {target} leads nowhere")
 
 
+def tests_in(path):
+    """Names of the tests in a GoogleTest or unittest file."""
+    text = read(path)
+    if path.endswith(".cc"):
+        return set(re.findall(r"(?m)^TEST(?:_F|_P)?\(\w+,\s*(\w+)\)", text))
+    return set(re.findall(r"(?m)^ +def (test_\w+)\(", text))
+
+
+def check_rfc2442():
+    page = "docs/parcel-format.md"
+    rows = re.findall(r"(?m)^\| ([GTP]\d+) \|[^|]*\|(.*)\|$", read(page))
+    expected = ([f"G{n}" for n in range(1, 13)] + ["T1", "T2"] + [f"P{n}" for n in range(1, 14)])
+    if [row for row, _ in rows] != expected:
+        PROBLEMS.append(f"{page}: the rows of RFC 2442 are not {expected[0]} to {expected[-1]}, each once")
+    named = {}
+    for row, cell in rows:
+        tests = re.findall(r"`(\S+) (\w+)`", cell)
+        for file, test in tests:
+            named.setdefault("tests/" + file, set()).add(test)
+        if not tests or len(tests) != cell.count("`") // 2:
+            PROBLEMS.append(f"{page}: row {row}: not a list of `file test`")
+        if (row[0] == "P" or row == "T2") and not any(file.startswith("program/") for file, _ in tests):
+            PROBLEMS.append(f"{page}: row {row} is not asserted on the programs")
+    for path, tests in sorted(named.items()):
+        for test in sorted(tests - tests_in(path)):
+            PROBLEMS.append(f"{page}: {path} has no test {test}")
+    for folder, _, names in os.walk(os.path.join(ROOT, "tests")):
+        for name in names:
+            path = os.path.relpath(os.path.join(folder, name), ROOT)
+            if re.fullmatch(r"rfc2442\w*\.(cc|py)", name):
+                for test in sorted(tests_in(path) - named.get(path, set())):
+                    PROBLEMS.append(f"{page}: {test} of {path} stands in no row")
+
+
 def check_tree():
     if not os.path.isdir(os.path.join(ROOT, ".git")):
         return
@@ -123,6 +159,7 @@ check_events()
 if shutil.which("groff"):
     check_man()
 check_links()
+check_rfc2442()
 check_tree()
 for problem in PROBLEMS:
     print(problem)
