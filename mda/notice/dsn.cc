@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <optional>
 
 #include "common/base/text.h"
@@ -40,21 +41,62 @@ std::string field(std::string_view name, std::string_view value) {
   return out + "\r\n";
 }
 
+// RFC 6533 3: what no header line may hold as it is (controls, bidi marks) becomes \x{HEX}.
+std::string embedded(std::string_view character) {
+  std::uint32_t code = static_cast<unsigned char>(character[0]);
+  if (character.size() > 1) {
+    code &= 0xFFU >> (character.size() + 1);
+    for (const char c : character.substr(1)) {
+      code = (code << 6U) | (static_cast<unsigned char>(c) & 0x3FU);
+    }
+  }
+  std::string hex;
+  for (; code != 0 || hex.size() < 2; code >>= 4U) {
+    hex.insert(hex.begin(), "0123456789ABCDEF"[code & 0xFU]);
+  }
+  return str_cat({"\\x{", hex, "}"});
+}
+
+// An address field must name the address exactly, blanks included, so it is neither folded (1000
+// octets at most have room on a line) nor cleaned by replacement as far as its type has an
+// encoding. `encoded`: the address is in the utf-8 type's encoding already.
+std::string address_field(std::string_view name, std::string_view type, std::string_view address,
+                          bool encoded) {
+  std::string out;
+  const bool safe = printable(address, 900) == address;
+  if (!iequals(type, "utf-8") || (safe && address.find("\\x{") == std::string_view::npos)) {
+    out = printable(address, 900);
+  } else {
+    for (std::size_t i = 0, n = 0; i < address.size() && out.size() < 900; i += n) {
+      for (n = 1; i + n < address.size() && (static_cast<unsigned char>(address[i + n]) >> 6U) == 2;
+           ++n) {
+      }
+      const std::string_view character = address.substr(i, n);
+      const bool special = !encoded && n == 1 &&
+                           std::string_view("\\ +=").find(character[0]) != std::string_view::npos;
+      const bool plain = printable(character) == character && !special;
+      out += plain ? std::string(character) : embedded(character);
+    }
+  }
+  return str_cat({name, ": ", type, "; ", out, "\r\n"});
+}
+
 std::string decoded_xtext(const std::string& text) {
   const auto decoded = mail::from_xtext(text);
   return printable(decoded.is_ok() ? decoded.value() : text, 500);
 }
 
-// RFC 3464 2.3.1: "Original-Recipient: rfc822; addr" from ORCPT's "rfc822;xtext". The utf-8
-// type has an encoding of its own (RFC 6533 3), which is legal as it stands.
+// RFC 3464 2.3.1: "Original-Recipient: rfc822; addr" from ORCPT's "rfc822;xtext", as a whole line.
+// The utf-8 type has an encoding of its own (RFC 6533 3), which is legal as it stands.
 std::string original_recipient(const std::string& orcpt) {
   const std::size_t semicolon = orcpt.find(';');
   if (semicolon == std::string::npos) {
     return "";
   }
-  const std::string type = orcpt.substr(0, semicolon);
+  const std::string type = printable(orcpt.substr(0, semicolon), 60);
   const std::string address = orcpt.substr(semicolon + 1);
-  return str_cat({type, "; ", iequals(type, "utf-8") ? address : decoded_xtext(address)});
+  return address_field("Original-Recipient", type,
+                       iequals(type, "utf-8") ? address : decoded_xtext(address), true);
 }
 
 bool is_international(const DsnRequest& request) {
@@ -112,11 +154,9 @@ std::string status_part(const DsnRequest& request, bool international) {
   out += field("Arrival-Date", format_rfc5322(request.arrival));
   for (const DsnRecipient& r : request.recipients) {
     out += "\r\n";
-    if (const std::string original = original_recipient(r.recipient.orcpt); !original.empty()) {
-      out += field("Original-Recipient", original);
-    }
+    out += original_recipient(r.recipient.orcpt);
     const bool utf8 = international && !mail::is_ascii(r.recipient.address);
-    out += field("Final-Recipient", str_cat({utf8 ? "utf-8; " : "rfc822; ", r.recipient.address}));
+    out += address_field("Final-Recipient", utf8 ? "utf-8" : "rfc822", r.recipient.address, false);
     out += field("Action", words_for(request.kind).action);
     out += field("Status", r.status);
     if (!r.remote_mta.empty()) {

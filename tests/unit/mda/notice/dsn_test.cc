@@ -55,6 +55,38 @@ TEST(FormatDsnTest, RemoteTextCannotAddFields) {
   EXPECT_EQ(text.find('\0'), std::string::npos);
 }
 
+TEST(FormatDsnTest, AddressesAreNamedExactly) {
+  const std::string long_local(64, 'x');
+  const std::string long_quoted = "\"" + std::string(50, 'a') + "  b \\\" c\"@sub.domain.com";
+  const struct {
+    const char* name;
+    std::string address, line;
+  } cases[] = {
+      {"plain", "bob@domain.com", "rfc822; bob@domain.com"},
+      {"two blanks, longer than a line", long_quoted, "rfc822; " + long_quoted},
+      {"long", long_local + "@domain.com", "rfc822; " + long_local + "@domain.com"},
+      {"UTF-8", "j\u00F6rg+a@domain.com", "utf-8; j\u00F6rg+a@domain.com"},
+      {"a character that must not reach a terminal", "a\u202E+\u00F6@domain.com",
+       "utf-8; a\\x{202E}\\x{2B}\u00F6@domain.com"},
+      {"what looks like an encoding", "\"\\x{2B}\u00F6\"@domain.com",
+       "utf-8; \"\\x{5C}x{2B}\u00F6\"@domain.com"},
+      {"line end", "a\r\nAction: x@domain.com", "rfc822; a??Action: x@domain.com"},
+  };
+  for (const auto& c : cases) {
+    DsnRequest r = request();
+    r.recipients[0].recipient.address = c.address;
+    const std::string text = format_dsn(r).value();
+    EXPECT_NE(text.find("\r\nFinal-Recipient: " + c.line + "\r\n"), std::string::npos)
+        << c.name << "\n"
+        << text;
+  }
+  DsnRequest r = request();
+  r.recipients[0].recipient.orcpt = "utf-8;a\\x{2B}\u202Eb@domain.com";
+  r.envelope.smtputf8 = true;
+  EXPECT_NE(format_dsn(r)->find("\r\nOriginal-Recipient: utf-8; a\\x{2B}\\x{202E}b@domain.com\r\n"),
+            std::string::npos);
+}
+
 TEST(FormatDsnTest, EnvelopeIsNullWithNotifyNever) {
   const mail::Envelope envelope = dsn_envelope(request());
   EXPECT_EQ(envelope.sender, "");
