@@ -1,5 +1,5 @@
 """RFC 2442, rows T1 and P of the checklist in docs/parcel-format.md, on the real programs.
-P10 and T2:  rfc2442_interrupted_test.py."""
+P10 and T2 have rfc2442_interrupted_test.py."""
 
 import itertools
 import re
