@@ -1,10 +1,17 @@
 // See journal.h.
 #include "common/ledger/journal.h"
 
+#include <chrono>
 #include <optional>
 #include <utility>
 
 namespace bsmtp::ledger {
+namespace {
+
+// How long an operation that nobody waits for may wait for company.
+constexpr std::chrono::milliseconds kGather{3};
+
+}  // namespace
 
 struct Journal::Entry {
   Operation operation;
@@ -19,29 +26,53 @@ Result<std::unique_ptr<Journal>> Journal::open(const std::string& file) {
   return std::unique_ptr<Journal>(new Journal(std::move(ledger).value()));
 }
 
+Journal::Journal(Ledger ledger) : ledger_(std::move(ledger)), thread_([this] { run_commits(); }) {}
+
 Journal::~Journal() {
-  commit_group(queue_);
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    closing_ = true;
+  }
+  queued_.notify_one();
+  thread_.join();
 }
 
 Journal::Ticket Journal::submit(Operation operation) {
   auto entry = std::make_shared<Entry>();
   entry->operation = std::move(operation);
-  const std::lock_guard<std::mutex> lock(queue_mutex_);
-  queue_.push_back(entry);
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    queue_.push_back(entry);
+  }
+  queued_.notify_one();
   return entry;
 }
 
 Status Journal::wait(const Ticket& ticket) {
-  const std::lock_guard<std::mutex> leader(commit_mutex_);
+  std::unique_lock<std::mutex> lock(mutex_);
   if (!ticket->status) {
-    std::vector<Ticket> group;
-    {
-      const std::lock_guard<std::mutex> lock(queue_mutex_);
-      group.swap(queue_);
-    }
-    commit_group(group);
+    hurry_ = true;
+    queued_.notify_one();
   }
+  decided_.wait(lock, [&] { return ticket->status.has_value(); });
   return *ticket->status;
+}
+
+void Journal::run_commits() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (;;) {
+    queued_.wait(lock, [this] { return closing_ || !queue_.empty(); });
+    if (queue_.empty()) {
+      return;
+    }
+    queued_.wait_for(lock, kGather, [this] { return closing_ || hurry_; });
+    hurry_ = false;
+    std::vector<Ticket> group;
+    group.swap(queue_);
+    lock.unlock();
+    commit_group(group);
+    lock.lock();
+  }
 }
 
 Status Journal::run(Operation operation) {
@@ -49,16 +80,24 @@ Status Journal::run(Operation operation) {
 }
 
 std::uint64_t Journal::commits() const {
-  const std::lock_guard<std::mutex> lock(queue_mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   return commits_;
 }
 
 void Journal::commit_group(const std::vector<Ticket>& group) {
   const Status status = commit(group);
+  std::vector<Status> each;
   for (const Ticket& ticket : group) {
-    ticket->status = status.is_ok() || group.size() == 1 ? status : commit({ticket});
+    each.push_back(status.is_ok() || group.size() == 1 ? status : commit({ticket}));
     ticket->operation = nullptr;
   }
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (std::size_t i = 0; i < group.size(); ++i) {
+      group[i]->status = std::move(each[i]);
+    }
+  }
+  decided_.notify_all();
 }
 
 Status Journal::commit(const std::vector<Ticket>& group) {
@@ -76,7 +115,7 @@ Status Journal::commit(const std::vector<Ticket>& group) {
     ledger_.rollback();
     return status;
   }
-  const std::lock_guard<std::mutex> lock(queue_mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   ++commits_;
   return status;
 }

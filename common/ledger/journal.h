@@ -1,17 +1,20 @@
 // Journal: lets several threads share one Ledger and commits what they hand it together (group
-// commit): whoever waits first commits everything that is queued, the others find theirs done.
-// So n connections cost about one fsync per group and no switch to another thread. submit()
-// only queues; nothing is on disk before wait() has returned ok. An operation sees all earlier
-// ones of its group.
+// commit). A thread of its own commits all that is queued: at once when somebody waits for it,
+// after some milliseconds when nobody does yet. So n connections cost about one fsync per group,
+// and the disk works while they wait for something else. Nothing is on disk before wait() has
+// returned ok. Operations are carried out in the order of submit() and see all earlier ones.
 // Failure: when a group fails, each operation of it is tried once more alone, so that one bad
 // operation cannot fail its neighbours; wait() returns its own Status.
 // Threads: all functions from any thread; destruction commits what was submitted.
 #pragma once
 
+#include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "common/base/status.h"
@@ -32,6 +35,7 @@ class Journal {
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
 
+  // Returns at once.
   Ticket submit(Operation operation);
   // Until the operation is committed, or has failed.
   Status wait(const Ticket& ticket);
@@ -41,15 +45,20 @@ class Journal {
   std::uint64_t commits() const;
 
  private:
-  explicit Journal(Ledger ledger) : ledger_(std::move(ledger)) {}
+  explicit Journal(Ledger ledger);
+  void run_commits();
   void commit_group(const std::vector<Ticket>& group);
   Status commit(const std::vector<Ticket>& group);
 
-  std::mutex commit_mutex_;  // held by the one who commits; guards ledger_ and Entry::status
-  Ledger ledger_;
-  mutable std::mutex queue_mutex_;
+  Ledger ledger_;  // of the committing thread
+  mutable std::mutex mutex_;
+  std::condition_variable queued_;
+  std::condition_variable decided_;
   std::vector<Ticket> queue_;
   std::uint64_t commits_ = 0;
+  bool hurry_ = false;  // somebody waits for what is queued
+  bool closing_ = false;
+  std::thread thread_;
 };
 
 }  // namespace bsmtp::ledger

@@ -33,14 +33,28 @@ void DeliveryWorker::interrupt() {
   mta_.interrupt();
 }
 
-void DeliveryWorker::run() {
+std::optional<ParcelQueue::Job> DeliveryWorker::next_job() {
   using Wait = ParcelQueue::Wait;
+  if (upcoming_) {
+    return std::exchange(upcoming_, std::nullopt);
+  }
+  auto job = shared_.queue.next(Wait::kNo);
+  if (!job) {
+    flush();
+    job = shared_.queue.next(mta_.is_open() ? Wait::kBriefly : Wait::kForever);
+  }
+  return job;
+}
+
+void DeliveryWorker::run() {
   while (!shared_.queue.stopping()) {
-    auto job = shared_.queue.next(Wait::kNo);
-    if (!job) {
-      flush();
-      job = shared_.queue.next(mta_.is_open() ? Wait::kBriefly : Wait::kForever);
+    if (next_) {
+      Attempt attempt = std::move(*next_);
+      next_.reset();
+      hand_over(std::move(attempt));
+      continue;
     }
+    const auto job = next_job();
     if (!job) {
       mta_.close();
     } else if (job->parcel == nullptr) {
@@ -51,7 +65,59 @@ void DeliveryWorker::run() {
     }
   }
   flush();
+  put_back_next();
   mta_.close();
+}
+
+void DeliveryWorker::prefetch() {
+  if (next_ || upcoming_) {
+    return;
+  }
+  auto job = shared_.queue.next(ParcelQueue::Wait::kNo);
+  if (!job) {
+    return;
+  }
+  Attempt attempt;
+  attempt.job = *job;
+  const std::string& peer = job->parcel != nullptr ? meta_of(*job).peer : job->name;
+  if (job->parcel == nullptr || !prepare(attempt).is_ok() ||
+      !shared_.queue.own_keys(peer, attempt.owned_keys)) {
+    upcoming_ = std::move(job);  // deliver() does it again and says what is wrong
+    return;
+  }
+  if (!look_up(attempt).is_ok() || !has_work(attempt)) {
+    shared_.queue.release_keys(peer, attempt.owned_keys);
+    upcoming_ = std::move(job);
+    return;
+  }
+  log_duplicates(attempt);
+  next_.emplace(std::move(attempt));
+}
+
+void DeliveryWorker::put_back(const Attempt& attempt) {
+  const spool::AcceptedMeta& meta = meta_of(attempt.job);
+  if (attempt.gate) {
+    // Not a word of it was sent. If this fails, it is merely called ambiguous after a restart.
+    const Status cleared = journal_.run([&](ledger::Ledger& ledger) {
+      return ledger.clear_attempt(meta.peer, meta.parcel_id, attempt.job.message);
+    });
+    if (!cleared.is_ok()) {
+      log::trouble("ledger", cleared);
+    }
+  }
+  shared_.queue.release_keys(meta.peer, attempt.owned_keys);
+  shared_.queue.give_back(attempt.job, true);
+}
+
+void DeliveryWorker::put_back_next() {
+  if (next_) {
+    const Attempt attempt = std::move(*next_);
+    next_.reset();
+    put_back(attempt);
+  }
+  if (upcoming_ && upcoming_->parcel != nullptr) {
+    shared_.queue.give_back(*std::exchange(upcoming_, std::nullopt), true);
+  }
 }
 
 void DeliveryWorker::load(const std::string& name) {
@@ -152,6 +218,7 @@ void DeliveryWorker::deliver(const ParcelQueue::Job& job) {
     unreadable(job, status);
     return;
   }
+  log_duplicates(attempt);
   if (has_work(attempt)) {
     hand_over(std::move(attempt));
   } else {
@@ -199,12 +266,18 @@ Status DeliveryWorker::look_up(Attempt& attempt) {
     const spool::AcceptedMeta& meta = meta_of(attempt.job);
     // Settled by an earlier attempt on this very message: nothing to tell.
     if (!record || record->parcel_id != meta.parcel_id || record->message != attempt.job.message) {
-      log::message_duplicate(meta.parcel_id, meta.peer, message_index(attempt.job),
-                             state.recipient.address);
+      attempt.duplicates.push_back(state.recipient.address);
     }
     state.fate = Fate::kKnown;
   }
   return Status::ok();
+}
+
+void DeliveryWorker::log_duplicates(const Attempt& attempt) const {
+  const spool::AcceptedMeta& meta = meta_of(attempt.job);
+  for (const std::string& address : attempt.duplicates) {
+    log::message_duplicate(meta.parcel_id, meta.peer, message_index(attempt.job), address);
+  }
 }
 
 bool DeliveryWorker::has_work(const Attempt& attempt) const {

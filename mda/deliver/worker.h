@@ -1,15 +1,18 @@
 // DeliveryWorker: one thread's share of delivery: takes messages from the queue and hands them
 // over through its own connection to the host MTA's resubmission listener.
-// The order that makes a crash harmless: (1) the results of the previous message and a note that
-// this one is under way are committed together, before one octet of this message's text is sent
-// (MAIL and RCPT may be under way meanwhile: they accept nothing); (2) a DSN is durable before
-// the failure it reports is committed. So after a crash at most one message per connection is in
-// doubt, and the note says which: it is delivered again and logged outcome=ambiguous.
+// The order that makes a crash harmless: (1) a note that a message is under way is committed before
+// one octet of its text is sent (MAIL and RCPT may be under way meanwhile: they accept nothing);
+// (2) a DSN is durable before the failure it reports is committed. The note is committed ahead,
+// with the result of the message before the one in flight, so that no text waits for the disk.
+// After a crash at most two messages per connection are in doubt, the one in flight and the one
+// before it, whose result was on its way to the disk; the notes name them: they are delivered
+// again and logged outcome=ambiguous (so is the next one, which may have been noted only).
 // Failure: trouble with the ledger stops this worker until it is gone or stop is asked.
 // Threads: run() in one thread; interrupt() from any.
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -56,15 +59,24 @@ class DeliveryWorker {
     std::optional<spool::ItemReader> item;
     std::vector<RecipientState> states;
     std::vector<std::string> owned_keys;
-    bool noted = false;     // an attempt row is in the ledger
-    bool requeue = false;   // back to the queue when committed
-    bool finished = false;  // of this message nothing is left
+    std::vector<std::string> duplicates;  // recipients that another parcel has served
+    ledger::Journal::Ticket gate;         // of the note that it is under way
+    ledger::Journal::Ticket settled;      // of its result
+    bool requeue = false;                 // back to the queue when committed
+    bool finished = false;                // of this message nothing is left
   };
 
   void load(const std::string& name);
   Result<bool> open_parcel(AcceptedDir dir);
   void log_ambiguous(const AcceptedDir& dir, const std::vector<std::uint64_t>& messages);
+  std::optional<ParcelQueue::Job> next_job();
   void deliver(const ParcelQueue::Job& job);
+  // Takes the message after the one in hand and makes it ready: next_, or else upcoming_.
+  void prefetch();
+  // Before any of its text was sent.
+  void put_back(const Attempt& attempt);
+  void put_back_next();
+  void log_duplicates(const Attempt& attempt) const;
   Status prepare(Attempt& attempt);
   Status look_up(Attempt& attempt);
   bool has_work(const Attempt& attempt) const;
@@ -76,10 +88,14 @@ class DeliveryWorker {
   void unreadable(const ParcelQueue::Job& job, const Status& why);
   void mta_down(Attempt attempt, const Status& why);
 
-  ledger::Journal::Ticket submit_journal(const Attempt* next);
-  // Waits for `pending_` to be on disk, again and again on trouble; false: stopping first.
+  // One operation: results that are not submitted yet, and notes for `current` and next_ unless
+  // they have one.
+  void submit_journal(Attempt* current);
+  // Waits for all of `pending_` to be on disk, again and again on trouble; false: stopping first.
   bool flush();
-  void complete_pending();
+  // All that was committed with `ticket`.
+  void complete(const ledger::Journal::Ticket& ticket);
+  void complete(Attempt attempt);
   void conclude(const ParcelQueue::Job& job);
   ExpiryRule expiry(const ParcelQueue::Job& job) const;
 
@@ -87,7 +103,9 @@ class DeliveryWorker {
   HostMta mta_;
   ledger::Journal& journal_;
   std::optional<ledger::Ledger> reader_;
-  std::optional<Attempt> pending_;  // results not yet committed
+  std::deque<Attempt> pending_;               // results not known to be on disk
+  std::optional<Attempt> next_;               // ready to be handed over
+  std::optional<ParcelQueue::Job> upcoming_;  // taken, nothing done yet
   std::atomic<bool> interrupted_{false};
 };
 

@@ -74,22 +74,22 @@ void DeliveryWorker::hand_over(Attempt attempt) {
 }
 
 smtp::Delivery DeliveryWorker::transact(Attempt& attempt) {
-  const ledger::Journal::Ticket gate = submit_journal(&attempt);
+  prefetch();
+  submit_journal(&attempt);
   std::optional<Status> gate_status;
   const std::string lines = handover_lines(meta_of(attempt.job), attempt.job.message,
                                            shared_.config->host, shared_.clock.now());
   const mail::Envelope envelope = remaining_envelope(attempt.item->envelope(), attempt.states);
   smtp::Delivery delivery = mta_.send(envelope, [&](Sink& sink) {
-    gate_status = journal_.wait(gate);
+    gate_status = journal_.wait(attempt.gate);
     TRY(*gate_status);
     return write_handover(*attempt.item, lines, shared_.config->host, sink);
   });
   if (!gate_status) {
-    gate_status = journal_.wait(gate);
+    gate_status = journal_.wait(attempt.gate);
   }
   if (gate_status->is_ok()) {
-    attempt.noted = true;
-    complete_pending();
+    complete(attempt.gate);
   } else {
     log::alarm("ledger", gate_status->text());
     flush();
@@ -97,52 +97,74 @@ smtp::Delivery DeliveryWorker::transact(Attempt& attempt) {
   return delivery;
 }
 
-ledger::Journal::Ticket DeliveryWorker::submit_journal(const Attempt* next) {
-  ledger::Journal::Operation previous;
-  if (pending_) {
-    const ParcelQueue::Job& job = pending_->job;
-    previous = settle_operation(meta_of(job).peer, meta_of(job).parcel_id, job.message,
-                                pending_->states, shared_.clock.now(), job.parcel->retain_until);
-  }
-  if (next == nullptr) {
-    return journal_.submit(std::move(previous));
-  }
-  const spool::AcceptedMeta& meta = meta_of(next->job);
-  return journal_.submit([previous = std::move(previous), peer = meta.peer, id = meta.parcel_id,
-                          message = next->job.message,
-                          now = shared_.clock.now()](ledger::Ledger& ledger) {
-    if (previous) {
-      TRY(previous(ledger));
+void DeliveryWorker::submit_journal(Attempt* current) {
+  std::vector<ledger::Journal::Operation> steps;
+  std::vector<ledger::Journal::Ticket*> tickets;
+  for (Attempt& done : pending_) {
+    if (!done.settled) {
+      const ParcelQueue::Job& job = done.job;
+      steps.push_back(settle_operation(meta_of(job).peer, meta_of(job).parcel_id, job.message,
+                                       done.states, shared_.clock.now(), job.parcel->retain_until));
+      tickets.push_back(&done.settled);
     }
-    return ledger.note_attempt(peer, id, message, now);
+  }
+  for (Attempt* attempt : {current, next_ ? &*next_ : nullptr}) {
+    if (attempt != nullptr && !attempt->gate) {
+      const spool::AcceptedMeta& meta = meta_of(attempt->job);
+      steps.emplace_back([peer = meta.peer, id = meta.parcel_id, message = attempt->job.message,
+                          now = shared_.clock.now()](ledger::Ledger& ledger) {
+        return ledger.note_attempt(peer, id, message, now);
+      });
+      tickets.push_back(&attempt->gate);
+    }
+  }
+  if (steps.empty()) {
+    return;
+  }
+  const auto ticket = journal_.submit([steps = std::move(steps)](ledger::Ledger& ledger) {
+    for (const auto& step : steps) {
+      TRY(step(ledger));
+    }
+    return Status::ok();
   });
+  for (ledger::Journal::Ticket* place : tickets) {
+    *place = ticket;
+  }
 }
 
 bool DeliveryWorker::flush() {
-  while (pending_) {
-    const Status status = journal_.wait(submit_journal(nullptr));
+  while (!pending_.empty()) {
+    submit_journal(nullptr);
+    const Status status = journal_.wait(pending_.front().settled);
     if (status.is_ok()) {
-      complete_pending();
-      return true;
+      complete(pending_.front().settled);
+      continue;
     }
     log::alarm("ledger", status.text());
     if (shared_.queue.stopping()) {
-      // Its attempt row stands: the next start logs the message as ambiguous.
-      shared_.queue.give_back(pending_->job, true);
-      pending_.reset();
+      // Their attempt rows stand: the next start logs the messages as ambiguous.
+      for (const Attempt& attempt : pending_) {
+        shared_.queue.give_back(attempt.job, true);
+      }
+      pending_.clear();
       return false;
     }
+    pending_.front().settled.reset();
     std::this_thread::sleep_for(kLedgerRetry);
   }
   return true;
 }
 
-void DeliveryWorker::complete_pending() {
-  if (!pending_) {
-    return;
+void DeliveryWorker::complete(const ledger::Journal::Ticket& ticket) {
+  const ledger::Journal::Ticket done = ticket;  // may be a member of what goes away below
+  while (!pending_.empty() && pending_.front().settled == done) {
+    Attempt attempt = std::move(pending_.front());
+    pending_.pop_front();
+    complete(std::move(attempt));
   }
-  Attempt attempt = std::move(*pending_);
-  pending_.reset();
+}
+
+void DeliveryWorker::complete(Attempt attempt) {
   shared_.queue.release_keys(meta_of(attempt.job).peer, attempt.owned_keys);
   if (attempt.requeue) {
     shared_.queue.give_back(attempt.job, true);
@@ -173,7 +195,7 @@ void DeliveryWorker::settle(Attempt attempt) {
   attempt.finished = all_final(attempt.states);
   attempt.requeue = wants_retry_now(attempt.states);
   const bool at_once = attempt.requeue || !mta_.is_open();
-  pending_.emplace(std::move(attempt));
+  pending_.push_back(std::move(attempt));
   if (at_once) {
     flush();
   }
@@ -239,8 +261,8 @@ void DeliveryWorker::unreadable(const ParcelQueue::Job& job, const Status& why) 
 void DeliveryWorker::mta_down(Attempt attempt, const Status& why) {
   const TimePoint now = shared_.clock.now();
   if (interrupted_ || now < expiry(attempt.job).expires) {
-    shared_.queue.release_keys(meta_of(attempt.job).peer, attempt.owned_keys);
-    shared_.queue.give_back(attempt.job, true);
+    put_back(attempt);
+    put_back_next();
   } else {
     apply_no_connection(why, now, expiry(attempt.job), attempt.states);
     settle(std::move(attempt));

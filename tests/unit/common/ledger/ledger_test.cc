@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <fstream>
+#include <thread>
 
 #include "common/ledger/journal.h"
 #include "tests/support/temp_dir.h"
@@ -89,6 +91,34 @@ TEST_F(LedgerTest, DamageForeignFilesAndLossAreErrors) {
   EXPECT_FALSE(Ledger::open(file()).is_ok());
   std::ofstream(file(), std::ios::trunc);
   EXPECT_FALSE(Ledger::open(file()).is_ok()) << "an empty file is not taken for a new ledger";
+}
+
+TEST_F(LedgerTest, JournalCommitsInOrderAlsoWhenNobodyWaits) {
+  std::vector<int> order;
+  {
+    auto journal = Journal::open(file());
+    ASSERT_TRUE(journal.is_ok());
+    const auto first = (*journal)->submit([&](Ledger& ledger) {
+      order.push_back(1);
+      return ledger.note_attempt("remote", "parcel", 1, kNow);
+    });
+    for (int i = 0; i < 2000 && (*journal)->commits() == 0; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    EXPECT_EQ((*journal)->commits(), 1U) << "a commit nobody waited for";
+    EXPECT_TRUE((*journal)->wait(first).is_ok());
+    const auto last = (*journal)->submit([&](Ledger& ledger) {
+      order.push_back(2);
+      return ledger.note_attempt("remote", "parcel", 2, kNow);
+    });
+    static_cast<void>(last);  // the journal's end commits it
+  }
+  EXPECT_EQ(order, (std::vector<int>{1, 2}));
+  auto ledger = Ledger::open(file());
+  ASSERT_TRUE(ledger.is_ok());
+  const auto attempts = ledger->attempts("remote", "parcel");
+  ASSERT_TRUE(attempts.is_ok());
+  EXPECT_EQ(*attempts, (std::vector<std::uint64_t>{1, 2}));
 }
 
 TEST_F(LedgerTest, JournalCommitsGroupsAndIsolatesFailures) {
