@@ -2,6 +2,7 @@
 #include "mda/notice/sender.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "common/base/text.h"
 #include "common/log/events.h"
@@ -50,9 +51,11 @@ Result<std::optional<TimePoint>> NoticeSender::run() {
   }
   std::vector<std::string> ids;
   TRY_ASSIGN(ids, store_.waiting());
-  std::erase_if(waits_, [&](const auto& entry) {
+  const auto left = [&](const auto& entry) {
     return !std::binary_search(ids.begin(), ids.end(), entry.first);
-  });
+  };
+  std::erase_if(waits_, left);
+  std::erase_if(answered_, left);
   std::optional<TimePoint> due;
   std::uint64_t broken = 0;  // in a row
   for (const std::string& id : ids) {
@@ -75,6 +78,11 @@ Result<std::optional<TimePoint>> NoticeSender::run() {
       broken = 0;
       continue;
     }
+    if (fate == Fate::kNoLedger) {
+      not_before_ = clock_.now() + config_->retry_initial;
+      mta_.close();
+      return std::optional<TimePoint>(not_before_);
+    }
     const TimePoint next = postpone(id);
     due = due ? std::min(*due, next) : next;
     if (fate == Fate::kBroken) {
@@ -91,28 +99,52 @@ Result<std::optional<TimePoint>> NoticeSender::run() {
 }
 
 NoticeSender::Fate NoticeSender::send_one(const std::string& id) {
+  if (const auto answered = answered_.find(id); answered != answered_.end()) {
+    return over(id, answered->second);
+  }
   auto item = spool::ItemReader::open(os::real_file_ops(), store_.path(id));
   if (!item.is_ok()) {
     if (item.status().is_permanent()) {
       log::alarm(
           id, str_cat({"a notice is no longer readable and was dropped: ", item.status().text()}));
-      return store_.done(id, clock_.now()).is_ok() ? Fate::kGone : Fate::kLater;
+      return over(id, clock_.now());
     }
     return item.status().error_number() == ENOENT ? Fate::kGone : Fate::kLater;
   }
-  const auto text = item->stuffed_text();
-  const smtp::Delivery delivery =
-      mta_.send(item->envelope(), [&](Sink& sink) { return copy(*text, sink).status(); });
-  Status status = delivery.recipients.empty() ? Status::temporary("4.3.0", "no recipient")
-                                              : delivery.recipients.front().status;
-  if (delivery.outcome == smtp::Outcome::kAmbiguous) {
-    log::ambiguous(id, "the final reply to a notice was lost; it is sent again");
-    return Fate::kBroken;
+  const auto start = store_.begin(id, clock_.now());
+  if (!start.is_ok()) {
+    log::alarm("ledger", str_cat({start.status().text(), "; notices wait"}));
+    return Fate::kNoLedger;
   }
+  if (start.value() == NoticeStore::Start::kSent) {
+    return over(id, clock_.now() + config_->ledger_retention);
+  }
+  if (start.value() == NoticeStore::Start::kSendAgain) {
+    log::ambiguous(id,
+                   "interrupted while this notice was handed to the host MTA; it is sent again");
+  }
+  return hand_over(id, *item);
+}
+
+NoticeSender::Fate NoticeSender::hand_over(const std::string& id, const spool::ItemReader& item) {
+  const auto text = item.stuffed_text();
+  const smtp::Delivery delivery =
+      mta_.send(item.envelope(), [&](Sink& sink) { return copy(*text, sink).status(); });
+  const Status status = delivery.recipients.empty() ? Status::temporary("4.3.0", "no recipient")
+                                                    : delivery.recipients.front().status;
+  const bool ambiguous = delivery.outcome == smtp::Outcome::kAmbiguous;
   const auto info = os::real_file_ops().stat(store_.path(id));
   const bool too_old = info.is_ok() && info->modified + kGiveUp < clock_.now();
-  if (status.is_temporary() && !too_old) {
-    log::trouble(id, status);
+  if (ambiguous || (status.is_temporary() && !too_old)) {
+    if (ambiguous) {
+      log::ambiguous(id, "the final reply to a notice was lost; it is sent again");
+    } else {
+      log::trouble(id, status);
+    }
+    // It has been said: the next attempt is not in doubt by this one.
+    if (const Status noted = store_.not_sent(id); !noted.is_ok()) {
+      log::trouble(id, noted);
+    }
     return delivery.outcome == smtp::Outcome::kDone ? Fate::kLater : Fate::kBroken;
   }
   if (status.is_ok()) {
@@ -120,11 +152,17 @@ NoticeSender::Fate NoticeSender::send_one(const std::string& id) {
   } else {
     log::alarm(id, str_cat({"a notice could not be sent and was dropped: ", status.text()}));
   }
-  status = store_.done(id, clock_.now() + config_->ledger_retention);
+  return over(id, clock_.now() + config_->ledger_retention);
+}
+
+NoticeSender::Fate NoticeSender::over(const std::string& id, TimePoint retain_until) {
+  const Status status = store_.done(id, retain_until);
   if (!status.is_ok()) {
     log::trouble(id, status);
+    answered_[id] = retain_until;
     return Fate::kLater;
   }
+  answered_.erase(id);
   return Fate::kGone;
 }
 

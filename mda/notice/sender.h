@@ -1,7 +1,9 @@
 // NoticeSender: hands waiting notices to the host MTA (`submit`), one connection. A notice leaves
 // notices/ready only after the final 250 (or a 5xx: a notice about a notice must not exist, so
 // that is an alarm in the log). A notice that the MTA refuses for now, or on which it drops the
-// connection, waits alone; only an MTA that cannot be reached postpones all of them.
+// connection, waits alone; only an MTA that cannot be reached, or a ledger that cannot be written,
+// postpones all of them. The ledger notes each before it leaves: one that may have gone out twice
+// is logged outcome=ambiguous.
 // May not: run in two threads at once. Its state is memory only: after a restart the back-off
 // begins anew.
 #pragma once
@@ -33,8 +35,10 @@ class NoticeSender {
   void interrupt();
 
  private:
-  enum class Fate { kGone, kLater, kBroken };
+  enum class Fate { kGone, kLater, kBroken, kNoLedger };
   Fate send_one(const std::string& id);
+  Fate hand_over(const std::string& id, const spool::ItemReader& item);
+  Fate over(const std::string& id, TimePoint retain_until);
   TimePoint postpone_all();
   TimePoint postpone(const std::string& id);
 
@@ -48,7 +52,9 @@ class NoticeSender {
     TimePoint next{};
   };
   std::map<std::string, Wait> waits_;  // notices that were refused for now
-  std::uint64_t unreachable_ = 0;      // in a row
+  // The MTA has answered for good, which could not be noted yet: until when to remember it.
+  std::map<std::string, TimePoint> answered_;
+  std::uint64_t unreachable_ = 0;  // in a row
   TimePoint not_before_{};
 };
 

@@ -40,6 +40,9 @@ Status tell_postmaster(const NoticeSubject& subject, const std::vector<DsnRecipi
                            "null-sender", subject.parcel_id);
 }
 
+// Attempts of notices stand beside those of parcels; no peer has such a name.
+constexpr std::string_view kNoPeer = "*";
+
 }  // namespace
 
 std::string postmaster_address(const config::Config& config) {
@@ -97,10 +100,38 @@ Result<std::vector<std::string>> NoticeStore::waiting() const {
   return spool::list_ids(spool_.ops(), spool_.paths().notices_ready());
 }
 
+Result<NoticeStore::Start> NoticeStore::begin(const std::string& id, TimePoint now) {
+  ledger::Journal* const journal = journal_;
+  Start start = Start::kSend;
+  if (journal == nullptr) {
+    return start;
+  }
+  TRY(journal->run([&](ledger::Ledger& ledger) {
+    bool sent = false;
+    TRY_ASSIGN(sent, ledger.notice_sent(id));
+    std::vector<std::uint64_t> attempts;
+    TRY_ASSIGN(attempts, ledger.attempts(kNoPeer, id));
+    start = sent ? Start::kSent : attempts.empty() ? Start::kSend : Start::kSendAgain;
+    return sent ? Status::ok() : ledger.note_attempt(kNoPeer, id, 0, now);
+  }));
+  return start;
+}
+
+Status NoticeStore::not_sent(const std::string& id) {
+  ledger::Journal* const journal = journal_;
+  return journal == nullptr ? Status::ok() : journal->run([&](ledger::Ledger& ledger) {
+    return ledger.clear_attempt(kNoPeer, id, 0);
+  });
+}
+
 Status NoticeStore::done(const std::string& id, TimePoint retain_until) {
   ledger::Journal* const journal = journal_;
   if (journal != nullptr) {
-    TRY(journal->run([&](ledger::Ledger& l) { return l.note_notice(id, retain_until); }));
+    const Status noted = journal->run([&](ledger::Ledger& ledger) {
+      TRY(ledger.note_notice(id, retain_until));
+      return ledger.clear_attempt(kNoPeer, id, 0);
+    });
+    TRY(noted);
   }
   return os::remove_if_exists(spool_.ops(), path(id));
 }

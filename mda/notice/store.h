@@ -39,6 +39,16 @@ class NoticeStore {
   // Ids waiting, in name order.
   Result<std::vector<std::string>> waiting() const;
   std::string path(std::string_view id) const;
+  // What the ledger knows of a notice that is about to be handed over. kSend and kSendAgain note
+  // the attempt, before the first octet leaves.
+  enum class Start {
+    kSend,
+    kSendAgain,  // an earlier attempt's end was never noted: it may have been taken
+    kSent,       // only its file is left
+  };
+  Result<Start> begin(const std::string& id, TimePoint now);
+  // The attempt surely failed.
+  Status not_sent(const std::string& id);
   // The host MTA has taken it (or it is given up): remembered, then removed.
   Status done(const std::string& id, TimePoint retain_until);
 
