@@ -14,7 +14,7 @@ Deliverer::Deliverer(std::shared_ptr<const config::Config> config, const spool::
     : spool_(spool),
       clock_(clock),
       shared_{std::move(config),  spool, journal, notices, clock, queue_, quarantine,
-              std::move(changed), {}} {
+              std::move(changed), {},    {}} {
   const std::uint64_t count = std::max<std::uint64_t>(1, shared_.config->resubmit_connections);
   running_ = count;
   for (std::uint64_t i = 0; i < count; ++i) {

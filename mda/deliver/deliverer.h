@@ -38,6 +38,8 @@ class Deliverer {
   bool idle() const;
   // Something is left that was due: the host MTA could not be reached.
   bool paused() const { return queue_.paused_until().has_value(); }
+  // Something could not be done although the host MTA was there; the log says what.
+  bool had_trouble() const { return shared_.trouble; }
   // Workers finish the message at hand and end; ended(): all have.
   void finish() { queue_.stop(); }
   bool ended() const;

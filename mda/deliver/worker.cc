@@ -129,6 +129,7 @@ void DeliveryWorker::load(const std::string& name) {
     opened = open_parcel(std::move(**dir));
   }
   if (!opened.is_ok()) {
+    shared_.trouble = true;
     log::alarm(name, opened.status().text());
   }
   if (!opened.is_ok() || !opened.value()) {

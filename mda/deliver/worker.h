@@ -43,6 +43,7 @@ struct DeliveryShared {
   const spool::Quarantine& quarantine;
   std::function<void()> changed;  // a parcel was deferred or the MTA paused: ask next_due() again
   std::atomic<std::uint64_t> pauses{0};  // in a row
+  std::atomic<bool> trouble{false};      // a parcel could not be worked on, or not put away
 };
 
 class DeliveryWorker {

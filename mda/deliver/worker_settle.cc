@@ -295,6 +295,7 @@ void DeliveryWorker::conclude(const ParcelQueue::Job& job) {
     shared_.queue.look_again(state.next);
   }
   if (!status.is_ok()) {
+    shared_.trouble = true;
     log::trouble(meta.parcel_id, status);
   }
   shared_.queue.forget(parcel.dir.name());

@@ -101,8 +101,8 @@ Result<ServiceEnd> Service::run(int signal_fd, const std::function<bool()>& relo
       if (!quiet) {
         continue;
       }
-      const bool trouble =
-          trouble_ || outbound_->had_trouble() || (deliverer_ && deliverer_->paused());
+      const bool trouble = trouble_ || outbound_->had_trouble() ||
+                           (deliverer_ && (deliverer_->paused() || deliverer_->had_trouble()));
       stop();
       return trouble ? ServiceEnd::kDoneWithTrouble : ServiceEnd::kDone;
     }
