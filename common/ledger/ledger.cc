@@ -123,11 +123,16 @@ Status Ledger::error(std::string_view doing) const {
     // With its errno: who opens it can tell this from what needs a human, and tries again.
     return Status::from_errno(str_cat({file_, ": ", doing, ": ", sqlite3_errmsg(db_)}), EBUSY);
   }
-  const bool full = (code & 0xff) == SQLITE_FULL;
+  const bool full = (code & 0xff) == SQLITE_FULL ||
+                    ((code & 0xff) == SQLITE_IOERR && sqlite3_system_errno(db_) == ENOSPC);
+  // SQLite's second attempt, without O_CREAT, has hidden the errno.
+  const bool unopened = (code & 0xff) == SQLITE_CANTOPEN;
   const bool damaged = (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
   return Status::temporary(
       full ? "4.3.1" : "4.3.0",
       str_cat({file_, ": ", doing, ": ", db_ == nullptr ? "out of memory" : sqlite3_errmsg(db_),
+               full ? "; make room on its file system, what waits goes on by itself" : "",
+               unopened ? "; look at the owner, mode and free space of its directory" : "",
                damaged ? "; the ledger is damaged: restore it from a backup or move it and "
                          "\".created\" away to begin an empty one (repeated parcels would then "
                          "be delivered again)"

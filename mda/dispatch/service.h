@@ -4,7 +4,7 @@
 // what is under way half a minute, then cuts its connections; SIGHUP: the same with smtp-timeout,
 // ends with kReload and the caller goes on with the Service it opened for the new configuration.
 // Failure: what cannot be opened at start. A ledger that cannot be opened stops delivery (alarm)
-// but not the outbound half; one that is only busy is tried again. Threads: one;
+// but not the outbound half; it is tried again with back-off. Threads: one;
 // start_signals() first.
 #pragma once
 
@@ -79,6 +79,7 @@ class Service {
   void start_periodic(Task task, TimePoint now, std::optional<TimePoint>& due);
   void run_task(Task task, ledger::Journal* journal);
   void open_ledger_again();
+  std::chrono::seconds ledger_wait();
   void task_done(Task task, std::optional<TimePoint> next);
   void beat(TimePoint now, std::optional<TimePoint>& due);
   bool all_idle();
@@ -105,6 +106,7 @@ class Service {
   std::unique_ptr<WorkerPool> helpers_;
   std::array<Periodic, 4> periodic_;
   std::optional<Ending> ending_;
+  std::uint64_t ledger_failures_ = 0;  // in a row; of whoever opens it, one at a time
   bool accepted_changed_ = true;
   bool rescan_ = false;
   bool trouble_ = false;

@@ -1,12 +1,12 @@
 // See service.h: opening what the service stands on, the ledger also later.
 #include <sys/signalfd.h>
 
-#include <cerrno>
 #include <csignal>
 
 #include "common/base/text.h"
 #include "common/log/events.h"
 #include "mda/dispatch/service.h"
+#include "mda/notice/back_off.h"
 
 namespace bsmtp::mda {
 
@@ -102,9 +102,12 @@ void Service::open_ledger() {
   }
   trouble_ = true;
   log::alarm("ledger", str_cat({journal.status().text(), "; accepted mail waits undelivered"}));
-  if (journal.status().error_number() == EBUSY) {
-    periodic(Task::kLedger).next = clock_.now() + config_->retry_initial;
-  }
+  periodic(Task::kLedger).next = clock_.now() + ledger_wait();
+}
+
+// Whatever it is (no room, a lock, a missing file) may be over by then.
+std::chrono::seconds Service::ledger_wait() {
+  return back_off(++ledger_failures_, config_->retry_initial, config_->retry_maximum);
 }
 
 // In a helper: SQLite waits for a lock, and a check of the whole file takes its time.
@@ -114,10 +117,8 @@ void Service::open_ledger_again() {
   std::shared_ptr<ledger::Journal> opened;
   if (journal.is_ok()) {
     opened = std::move(journal).value();
-  } else if (journal.status().error_number() == EBUSY) {
-    log::trouble("ledger", journal.status());
-    next = clock_.now() + config_->retry_initial;
   } else {
+    next = clock_.now() + ledger_wait();
     log::alarm("ledger", str_cat({journal.status().text(), "; accepted mail waits undelivered"}));
   }
   mailbox_->post([this, opened, next] {
