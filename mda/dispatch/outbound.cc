@@ -82,91 +82,6 @@ void Outbound::stop(std::chrono::milliseconds grace) {
   }
 }
 
-Status Outbound::scan() {
-  for (auto& [name, queue] : queues_) {
-    TRY(scan_incoming(name, queue));
-    TRY(scan_ready(name, queue));
-  }
-  return Status::ok();
-}
-
-Status Outbound::recover() {
-  for (const auto& [name, queue] : queues_) {
-    TRY(recover_peer(spool_, name));
-  }
-  return Status::ok();
-}
-
-Status Outbound::scan_incoming(const std::string& peer, Queue& queue) {
-  std::vector<std::string> ids;
-  TRY_ASSIGN(ids, spool_.list_incoming(peer));
-  queue.waiting.clear();
-  for (const std::string& id : ids) {
-    item_arrived(peer, id);
-  }
-  return Status::ok();
-}
-
-Status Outbound::scan_ready(const std::string& peer, Queue& queue) {
-  std::vector<std::string> ids;
-  TRY_ASSIGN(ids, spool_.list_parcels(peer, spool::Stage::kReady));
-  std::erase_if(queue.ready, [&](const auto& entry) {
-    return !entry.second.in_work && !std::binary_search(ids.begin(), ids.end(), entry.first);
-  });
-  for (const std::string& id : ids) {
-    parcel_arrived(peer, id);
-  }
-  return Status::ok();
-}
-
-void Outbound::item_arrived(const std::string& peer, const std::string& id) {
-  const auto queue = queues_.find(peer);
-  if (queue == queues_.end() || !is_id(id)) {
-    return;
-  }
-  const auto info = spool_.ops().stat(spool_.paths().item(peer, id));
-  if (info.is_ok()) {
-    queue->second.waiting.add(id, info->size);
-  }
-}
-
-void Outbound::item_left(const std::string& peer, const std::string& id) {
-  const auto queue = queues_.find(peer);
-  // An item that came back meanwhile has left and arrived: the disk decides.
-  if (queue != queues_.end() && queue->second.waiting.contains(id) &&
-      !spool_.ops().stat(spool_.paths().item(peer, id)).is_ok()) {
-    queue->second.waiting.remove(id);
-  }
-}
-
-void Outbound::parcel_arrived(const std::string& peer, const std::string& id) {
-  const auto queue = queues_.find(peer);
-  if (queue == queues_.end() || !is_id(id) || queue->second.ready.count(id) != 0 ||
-      queue->second.building.count(id) != 0) {
-    return;
-  }
-  const auto fields = spool::ParcelDir::peek_state(spool_, peer, spool::Stage::kReady, id);
-  Ready ready;
-  ready.created = id_time(id).value_or(clock_.now());
-  if (fields.is_ok()) {
-    ready.next = ParcelState::from(*fields).next;
-  } else if (fields.status().error_number() == ENOENT) {
-    return;
-  }
-  queue->second.ready[id] = ready;
-}
-
-void Outbound::parcel_left(const std::string& peer, const std::string& id) {
-  const auto queue = queues_.find(peer);
-  if (queue == queues_.end()) {
-    return;
-  }
-  const auto ready = queue->second.ready.find(id);
-  if (ready != queue->second.ready.end() && !ready->second.in_work) {
-    queue->second.ready.erase(ready);
-  }
-}
-
 void Outbound::flush(const std::string& peer) {
   for (auto& [name, queue] : queues_) {
     if (peer.empty() || peer == name) {
@@ -188,20 +103,27 @@ BatchDecision Outbound::decide(const Queue& queue, TimePoint now) const {
   const BatchLimits limits{peer.max_messages, peer.max_bytes, peer.max_age, peer.max_unacked};
   const auto oldest = queue.waiting.oldest();
   const bool flush = oldest && *oldest <= queue.flush_until;
-  return decide_batch(queue.waiting, limits, queue.building.size() + queue.ready.size(), flush,
-                      now);
+  BatchDecision decision =
+      decide_batch(queue.waiting, limits, queue.building.size() + queue.ready.size(), flush, now);
+  if (!queue.unseen.empty() && !decision.items.empty() &&
+      (decision.reason == CloseReason::kAge || decision.reason == CloseReason::kFlush)) {
+    return {};  // the rest of the batch is about to be seen
+  }
+  return decision;
 }
 
 std::optional<TimePoint> Outbound::tick() {
   const TimePoint now = clock_.now();
   std::optional<TimePoint> due;
+  scan_on(now, due);
   tick_builds(now, due);
   tick_submissions(now, due);
   return due;
 }
 
 bool Outbound::space_is_low(TimePoint now, std::optional<TimePoint>& due) {
-  if (now >= space_checked_ + kSpaceInterval || now < space_checked_) {
+  const auto interval = std::min(kSpaceInterval, config_->retry_initial);
+  if (now >= space_checked_ + interval || now < space_checked_) {
     space_checked_ = now;
     const Status status =
         spool_.require_free_now(static_cast<unsigned>(config_->free_percent_dispatch));
@@ -212,7 +134,7 @@ bool Outbound::space_is_low(TimePoint now, std::optional<TimePoint>& due) {
   }
   if (space_low_) {
     trouble_ = true;
-    earlier(due, space_checked_ + kSpaceInterval);
+    earlier(due, space_checked_ + interval);
   }
   return space_low_;
 }

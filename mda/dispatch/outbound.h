@@ -39,7 +39,9 @@ class Outbound {
   Outbound(const Outbound&) = delete;
   Outbound& operator=(const Outbound&) = delete;
 
-  // Reads incoming/ and ready/ of all peers anew.
+  // Reads incoming/ and ready/ of all peers anew. The names only: the items are looked at in
+  // tick(), oldest first and some of each peer at a time, so that a peer with few of them need
+  // not wait until 10^5 of another one were.
   Status scan();
   // One peer's abandoned parcels go back to incoming/.
   Status recover();
@@ -54,6 +56,8 @@ class Outbound {
   std::optional<TimePoint> tick();
   // No job is running (after tick(): and none is due).
   bool idle() const { return building_ == 0 && submitting_ == 0; }
+  // All that scan() found has been looked at.
+  bool scanned() const;
   // Something due could not be done since the start.
   bool had_trouble() const { return trouble_; }
   // Per peer since when its mail is late: past max-age unbuilt, or built and not handed over.
@@ -69,6 +73,7 @@ class Outbound {
   struct Queue {
     const config::Peer* peer = nullptr;
     WaitingIndex waiting;
+    std::vector<std::string> unseen;  // names of a scan that are not yet in `waiting`, oldest last
     std::map<std::string, Ready> ready;
     std::set<std::string> building;  // ids of ours: locked until their job has ended
     TimePoint flush_until{};         // items that arrived until then are built at once
@@ -77,6 +82,7 @@ class Outbound {
   };
 
   Status scan_incoming(const std::string& peer, Queue& queue);
+  void scan_on(TimePoint now, std::optional<TimePoint>& due);
   Status scan_ready(const std::string& peer, Queue& queue);
   BatchDecision decide(const Queue& queue, TimePoint now) const;
   void tick_builds(TimePoint now, std::optional<TimePoint>& due);

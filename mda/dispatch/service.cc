@@ -238,7 +238,7 @@ bool Service::all_idle() {
   const bool helpers_idle = std::none_of(periodic_.begin(), periodic_.end(),
                                          [](const Periodic& p) { return p.running || p.wanted; });
   const bool delivered = !deliverer_ || (!accepted_changed_ && deliverer_->idle());
-  return helpers_idle && outbound_->idle() && delivered;
+  return helpers_idle && outbound_->idle() && outbound_->scanned() && delivered;
 }
 
 Status Service::wait(int signal_fd, std::optional<TimePoint> due) {
