@@ -443,36 +443,5 @@ class Limits(Case):
         self.assertEqual(self.stages()["sent"], 0)
 
 
-class Many(Case):
-    peer = "max-messages = 10000\nmax-bytes = 1G\nmax-age = 1h\n"
-
-    def test_100000_waiting_items_are_scanned_once(self):
-        incoming = self.site.spool + "/peers/remote1/incoming/"
-        one = incoming + new_id()
-        with open(one, "wb") as out:
-            out.write(mail(0))
-        for _ in range(9000):
-            os.link(one, incoming + new_id())
-        self.site.start()
-        process = self.site.process
-        trace = self.site.root + "/trace"
-        tracer = None
-        if subprocess.run(["which", "strace"], capture_output=True, check=False).returncode == 0:
-            tracer = subprocess.Popen(["strace", "-f", "-e", "trace=getdents64,newfstatat,statx",
-                                       "-o", trace, "-p", str(process.pid)],
-                                      stderr=subprocess.DEVNULL)
-            time.sleep(1)
-        for n in range(20):
-            self.site.put(mail(n))
-        time.sleep(1)
-        if tracer:
-            tracer.terminate()
-            tracer.wait()
-            with open(trace, encoding="ascii", errors="replace") as f:
-                calls = sum(1 for line in f if "(" in line)
-            self.assertLess(calls, 100, "arrivals must not rescan the queue")
-        self.assertEqual(self.site.stop(), 0)
-
-
 if __name__ == "__main__":
     unittest.main()

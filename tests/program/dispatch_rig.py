@@ -203,12 +203,15 @@ class Gateway:
             raise AssertionError("exit %d\n%s" % (done.returncode, done.stderr.decode()))
         return done.stderr.decode()
 
-    def start(self, *args):
+    def begin(self, *args, under=()):
+        """Starts it; `under`: command line of a tracer."""
+        with open(self.log, "ab") as out:
+            self.process = subprocess.Popen([*under, *self.argv(*args)], stderr=out, stdout=out)
+
+    def start(self, *args, under=()):
         if os.path.exists(self.spool + "/heartbeat"):
             os.unlink(self.spool + "/heartbeat")
-        out = open(self.log, "ab")
-        self.process = subprocess.Popen(self.argv(*args), stderr=out, stdout=out)
-        out.close()
+        self.begin(*args, under=under)
         self.wait(lambda: os.path.exists(self.spool + "/heartbeat"))
         return self.process
 

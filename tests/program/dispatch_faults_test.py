@@ -1,0 +1,218 @@
+"""bsmtp-dispatch --once is killed at its k-th call that changes the disk or speaks to the MTA, or
+that call fails; then it runs undisturbed. Every recipient must have his message once, or twice
+when the log names it as ambiguous; who was refused is reported once; nothing stays behind.
+Usage: dispatch_faults_test.py PROGRAMS [--every N] [unittest arguments]; N = 1 is the soak."""
+
+import collections
+import email
+import email.policy
+import errno
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import unittest
+
+from dispatch_rig import Gateway, Smtp, crlf, item, text_of
+
+PROGRAMS = sys.argv.pop(1)
+EVERY = 10
+if sys.argv[1:2] == ["--every"]:
+    EVERY = int(sys.argv[2])
+    del sys.argv[1:3]
+FAULT_AT = os.path.join(os.path.dirname(PROGRAMS.rstrip("/")), "test-tools", "fault_at")
+
+# One accepted parcel with a refused and a deferred recipient, a second one, and a parcel to send.
+FIRST = [("<ann@domain.co.uk>", ["<one@domain.com>", "<two@domain.com>"], text_of("m1")),
+         ("<ann@domain.co.uk>", ["<three@domain.com>", "<nobody@domain.com>"], text_of("m2")),
+         ("<eve@domain.co.uk>", ["<four@domain.com>", "<slow@domain.com>"], text_of("m3"))]
+SECOND = [("<ann@domain.co.uk>", ["<five@domain.com>"], text_of("m4"))]
+EXPECTED = [("m1", "one"), ("m1", "two"), ("m2", "three"), ("m3", "four"), ("m3", "slow"),
+            ("m4", "five")]
+PEER = "host = athena.domain.co.uk\nprofile = rfc2442\nrecipient-domains = *\nmax-messages = 2\n"
+
+
+class Faults(unittest.TestCase):
+    workers = 1
+
+    def setUp(self):
+        self.slow = True
+        self.submit = Smtp()
+        self.addCleanup(self.submit.close)
+        self.resubmit = Smtp(self.answer)
+        self.addCleanup(self.resubmit.close)
+        self.site = Gateway(PROGRAMS, self.submit.url(), self.resubmit.url(),
+                            "resubmit-connections = %d\nsubmit-connections = %d\n"
+                            "build-workers = %d\n" % ((self.workers,) * 3), {"remote1": PEER})
+        self.addCleanup(self.site.close)
+        self.site.make_spool()
+        self.empty = self.site.root + "/empty"
+        os.rename(self.site.spool, self.empty)
+        # The ledger's creation is under test too.
+        for name in os.listdir(self.empty):
+            if name.startswith("ledger"):
+                os.unlink(self.empty + "/" + name)
+
+    def answer(self, command, _):
+        if command.startswith("RCPT") and "nobody@" in command:
+            return "550 5.1.1 no such user"
+        if command.startswith("RCPT") and "slow@" in command and self.slow:
+            return "450 4.7.1 greylisted"
+        return None
+
+    def fresh_spool(self):
+        shutil.rmtree(self.site.spool, ignore_errors=True)
+        shutil.copytree(self.empty, self.site.spool)
+        self.slow = True
+        for server in (self.submit, self.resubmit):
+            server.messages.clear()
+        self.parcels = {self.site.accept(FIRST): ["m1", "m2", "m3"],
+                        self.site.accept(SECOND): ["m4"]}
+        for n in range(2):
+            self.site.put(item("<bob@domain.com>", ["<o%d@domain.co.uk>" % n], text_of("o%d" % n)))
+
+    def disturbed(self, *fault):
+        """One run with a fault; its exit code, log and the calls that were counted."""
+        trace = self.site.root + "/calls"
+        done = subprocess.run([FAULT_AT, "--below", self.site.spool, "--log", trace, *fault, "--",
+                               *self.site.argv("--once")], capture_output=True, timeout=60,
+                              check=False)
+        if done.returncode == 77:
+            self.skipTest(done.stderr.decode())
+        with open(trace, encoding="utf-8", errors="replace") as f:
+            return done.returncode, done.stderr.decode(), f.read().splitlines()
+
+    def recover(self):
+        """Undisturbed runs, until also the deferred one is due; their log."""
+        end = time.time() + 10
+        while (self.submit.open or self.resubmit.open) and time.time() < end:
+            time.sleep(0.002)  # what was on the wire when the process died
+        self.slow = False
+        log = ""
+        for _ in range(2):
+            for where in ("inbound/deferred/*", "peers/remote1/ready/*"):
+                self.make_due(where)
+            log += self.site.once()
+        return log
+
+    def make_due(self, where):
+        base = "%s/%s" % (self.site.spool, where[:-2])
+        for name in os.listdir(base):
+            state = "%s/%s/state" % (base, name)
+            if os.path.exists(state):
+                with open(state, encoding="ascii") as f:
+                    text = f.read()
+                with open(state, "w", encoding="ascii") as f:
+                    f.write(re.sub(r"(?m)^next: .*", "next: 20200101T000000Z", text))
+
+    def check(self, log, where):
+        ambiguous = set(re.findall(r"(\S+): final-reply-lost outcome=ambiguous", log))
+        doubtful = set()
+        for parcel, messages in self.parcels.items():
+            for number, name in enumerate(messages, 1):
+                if "%s.%d" % (parcel, number) in ambiguous:
+                    doubtful.add(name)
+        got = collections.Counter()
+        for message in self.resubmit.taken():
+            name = re.search(rb"Subject: mail (\w+)", message["text"]).group(1).decode()
+            original, = [t for m in (FIRST, SECOND) for _, _, t in m if crlf(text_of(name)) == t]
+            self.assertTrue(message["text"].endswith(original), where)
+            for rcpt in message["rcpts"]:
+                got[name, re.search("<(.*)@", rcpt).group(1)] += 1
+        for key in EXPECTED:
+            most = 2 if key[0] in doubtful else 1
+            self.assertTrue(1 <= got[key] <= most, "%s: %s came %d times\n%s"
+                            % (where, key, got[key], log))
+        self.assertEqual(set(got), set(EXPECTED), where)
+        self.check_submitted(log, where)
+        self.check_nothing_left(where)
+
+    def check_submitted(self, log, where):
+        reports = collections.Counter()
+        parcels = collections.Counter()
+        for message in self.submit.taken():
+            parsed = email.message_from_bytes(message["text"], policy=email.policy.default)
+            if parsed.get_content_type() == "multipart/report":
+                status = parsed.get_payload()[1].get_payload()
+                reports[message["rcpts"][0], status[1]["Final-Recipient"]] += 1
+            else:
+                parcels[parsed.get_content_type()] += 1
+                self.assertEqual(parsed.get_payload(decode=True).count(b"\r\nDATA\r\n"), 2, where)
+        self.assertEqual(list(reports), [("RCPT TO:<ann@domain.co.uk> NOTIFY=NEVER",
+                                          "rfc822; nobody@domain.com")], where)
+        self.assertEqual(list(parcels), ["application/batch-smtp"], where)
+        extra = sum(reports.values()) + sum(parcels.values()) - 2
+        if extra:
+            said = [line for line in log.splitlines() if "outcome=ambiguous" in line]
+            self.assertLessEqual(extra, len(said), "%s: sent twice and not said\n%s" % (where, log))
+
+    def check_nothing_left(self, where):
+        for place in (("inbound", "accepted"), ("inbound", "deferred"), ("notices", "ready"),
+                      ("peers", "remote1", "incoming"), ("peers", "remote1", "building"),
+                      ("peers", "remote1", "ready"), ("peers", "remote1", "failed"),
+                      ("peers", "remote1", "held"), ("inbound", "quarantine")):
+            left = [n for n in self.site.names(*place) if re.search("[0-9a-f]{44}", n)]
+            self.assertEqual(left, [], "%s: %s" % (where, "/".join(place)))
+        self.assertEqual(len(self.site.names("peers", "remote1", "sent")), 1, where)
+        self.assertEqual(self.site.ledger("select count(*) from attempt"), [(0,)], where)
+        self.assertEqual(self.site.ledger("select count(*), min(done) from parcel"), [(2, 1)],
+                         where)
+        self.assertEqual(self.site.ledger("pragma integrity_check"), [("ok",)], where)
+
+    def count(self):
+        self.fresh_spool()
+        code, log, calls = self.disturbed()
+        self.assertEqual(code, 0, log)
+        self.check(log + self.recover(), "undisturbed")
+        self.assertGreater(len(calls), 100, "\n".join(calls))
+        return len(calls)
+
+    def run_all(self, option, error=0):
+        """Every EVERY-th call, beginning elsewhere in each test."""
+        points = bad = 0
+        total = self.count()
+        first = 1 + sum(self.id().encode()) % EVERY
+        for k in range(first, total + 1, EVERY):
+            self.fresh_spool()
+            code, log, calls = self.disturbed(option, str(k), "--error", str(error))
+            if len(calls) < k:
+                continue  # another order of threads, one call less
+            points += 1
+            where = "%s call %s" % (option, calls[k - 1])
+            with self.subTest(where):
+                bad += 1
+                if option == "--kill":
+                    self.assertEqual(code, 137, where + "\n" + log)
+                else:
+                    self.assertIn(code, (0, 75), where + "\n" + log)
+                    self.check_exit_code(code, where, log)
+                log += "--- restarted\n" + self.recover()
+                self.check(log, where)
+                bad -= 1
+        print("%s: %d of %d calls, %d failed" % (self.id(), points, total, bad), flush=True)
+
+    def check_exit_code(self, code, where, log):
+        left = sum(len(self.site.names(*place)) for place in
+                   (("inbound", "accepted"), ("notices", "ready"), ("peers", "remote1", "incoming"),
+                    ("peers", "remote1", "building")))
+        if left:
+            self.assertEqual(code, 75, "%s: %d left, and exit 0\n%s" % (where, left, log))
+
+    def test_killed(self):
+        self.run_all("--kill")
+
+    def test_no_space(self):
+        self.run_all("--fail", errno.ENOSPC)
+
+    def test_input_output_error(self):
+        self.run_all("--fail", errno.EIO)
+
+
+class FaultsOfManyThreads(Faults):
+    workers = 3
+
+
+if __name__ == "__main__":
+    unittest.main()
