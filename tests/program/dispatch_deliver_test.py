@@ -256,9 +256,10 @@ class Waits(Case):
         self.site.once()
         name, = self.site.names("inbound", "deferred")
         self.assertEqual(self.site.names("inbound", "deferred", name), ["000001", "meta", "state"])
+        self.site.set_next(60, "inbound", "deferred")
         self.site.once()
         self.assertEqual(len(self.resubmit.taken()), 2, "tried before its time")
-        time.sleep(1.2)
+        self.site.set_next(-1, "inbound", "deferred")
         self.site.once()
         self.assertEqual(sorted(r for m in self.resubmit.taken() for r in m["rcpts"]),
                          ["RCPT TO:<fast@domain.com>", "RCPT TO:<slow@domain.com>",

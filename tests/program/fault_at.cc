@@ -35,38 +35,38 @@
 namespace {
 
 struct Call {
-  int number;
   const char* name;
+  int number;
   int name_argument;  // which argument is the path; -1: the first is a descriptor
 };
 
 // unlinkat and the like: the directory argument is not looked at, the product uses whole paths.
 constexpr Call kCalls[] = {
-    {SYS_write, "write", -1},
-    {SYS_writev, "writev", -1},
-    {SYS_pwrite64, "pwrite64", -1},
-    {SYS_fsync, "fsync", -1},
-    {SYS_fdatasync, "fdatasync", -1},
-    {SYS_ftruncate, "ftruncate", -1},
-    {SYS_fallocate, "fallocate", -1},
-    {SYS_fchmod, "fchmod", -1},
-    {SYS_sendto, "sendto", -1},
-    {SYS_sendmsg, "sendmsg", -1},
-    {SYS_syncfs, "syncfs", -1},
-    {SYS_openat, "openat", 1},
-    {SYS_renameat, "renameat", 1},
-    {SYS_renameat2, "renameat2", 1},
-    {SYS_unlinkat, "unlinkat", 1},
-    {SYS_mkdirat, "mkdirat", 1},
-    {SYS_linkat, "linkat", 1},
-    {SYS_fchmodat, "fchmodat", 1},
+    {"write", SYS_write, -1},
+    {"writev", SYS_writev, -1},
+    {"pwrite64", SYS_pwrite64, -1},
+    {"fsync", SYS_fsync, -1},
+    {"fdatasync", SYS_fdatasync, -1},
+    {"ftruncate", SYS_ftruncate, -1},
+    {"fallocate", SYS_fallocate, -1},
+    {"fchmod", SYS_fchmod, -1},
+    {"sendto", SYS_sendto, -1},
+    {"sendmsg", SYS_sendmsg, -1},
+    {"syncfs", SYS_syncfs, -1},
+    {"openat", SYS_openat, 1},
+    {"renameat", SYS_renameat, 1},
+    {"renameat2", SYS_renameat2, 1},
+    {"unlinkat", SYS_unlinkat, 1},
+    {"mkdirat", SYS_mkdirat, 1},
+    {"linkat", SYS_linkat, 1},
+    {"fchmodat", SYS_fchmodat, 1},
 #ifdef SYS_open
-    {SYS_rename, "rename", 0},
-    {SYS_unlink, "unlink", 0},
-    {SYS_mkdir, "mkdir", 0},
-    {SYS_rmdir, "rmdir", 0},
-    {SYS_link, "link", 0},
-    {SYS_chmod, "chmod", 0},
+    {"rename", SYS_rename, 0},
+    {"unlink", SYS_unlink, 0},
+    {"mkdir", SYS_mkdir, 0},
+    {"rmdir", SYS_rmdir, 0},
+    {"link", SYS_link, 0},
+    {"chmod", SYS_chmod, 0},
 #endif
 };
 
@@ -107,11 +107,11 @@ Options parse(int argc, char** argv) {
     } else if (key == "--while") {
       options.fail_while = value;
     } else if (key == "--kill") {
-      options.kill_at = std::atol(value);
+      options.kill_at = std::strtol(value, nullptr, 10);
     } else if (key == "--fail") {
-      options.fail_at = std::atol(value);
+      options.fail_at = std::strtol(value, nullptr, 10);
     } else if (key == "--error") {
-      options.error = std::atoi(value);
+      options.error = static_cast<int>(std::strtol(value, nullptr, 10));
     } else {
       end(2, "unknown option " + key);
     }
