@@ -4,6 +4,14 @@
 namespace bsmtp::mda {
 namespace {
 
+void set_or_erase(spool::Fields& fields, std::string_view key, std::string_view value) {
+  if (value.empty()) {
+    fields.erase(key);
+  } else {
+    fields.set(key, value);
+  }
+}
+
 void set_or_erase(spool::Fields& fields, std::string_view key, TimePoint when) {
   if (when == TimePoint()) {
     fields.erase(key);
@@ -27,6 +35,9 @@ ParcelState ParcelState::from(const spool::Fields& fields) {
   state.attempts = fields.get_number("attempts");
   state.next = fields.get_time("next").value_or(TimePoint());
   state.submitting = fields.has("submitting");
+  state.failing = fields.get("failing");
+  state.failing_reason = fields.get("failing-reason");
+  state.failing_diagnostic = fields.get("failing-diagnostic");
   state.finished = fields.get_time("finished").value_or(TimePoint());
   state.answer = fields.get("answer");
   state.fields = fields;
@@ -46,16 +57,11 @@ spool::Fields ParcelState::to_fields() const {
   out.set_number("attempts", attempts);
   set_or_erase(out, "next", next);
   set_or_erase(out, "finished", finished);
-  if (submitting) {
-    out.set("submitting", "yes");
-  } else {
-    out.erase("submitting");
-  }
-  if (answer.empty()) {
-    out.erase("answer");
-  } else {
-    out.set("answer", answer);
-  }
+  set_or_erase(out, "submitting", submitting ? "yes" : "");
+  set_or_erase(out, "failing", failing);
+  set_or_erase(out, "failing-reason", failing_reason);
+  set_or_erase(out, "failing-diagnostic", failing_diagnostic);
+  set_or_erase(out, "answer", answer);
   return out;
 }
 

@@ -23,9 +23,14 @@ struct ParcelState {
   std::uint64_t attempts = 0;  // failed submissions
   TimePoint next{};            // not to be submitted before
   bool submitting = false;     // a submission was begun and its end is not known
-  TimePoint finished{};        // when it was sent or failed; keep-sent runs from here
-  std::string answer;          // last reply or reason
-  spool::Fields fields;        // as read, for the keys of other releases
+  // The status code with which it fails, noted before the first sender is told: from then on it
+  // is not submitted any more, or senders could be told of a failure that is none.
+  std::string failing;
+  std::string failing_reason;
+  std::string failing_diagnostic;  // the host MTA's or the bounce's words; may be empty
+  TimePoint finished{};            // when it was sent or failed; keep-sent runs from here
+  std::string answer;              // last reply or reason
+  spool::Fields fields;            // as read, for the keys of other releases
 
   static ParcelState from(const spool::Fields& fields);
   spool::Fields to_fields() const;

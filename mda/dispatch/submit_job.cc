@@ -71,6 +71,10 @@ class Submission {
     if (state_.finished != TimePoint()) {
       return finish_move();
     }
+    if (!state_.failing.empty()) {
+      return fail(Status::permanent(state_.failing, state_.failing_reason),
+                  state_.failing_diagnostic);
+    }
     // What the host MTA takes later than that could reach the peer expired, when its senders can
     // no longer be told by anybody.
     if (now >= std::min(state_.expires, state_.created + context_.config->delivery_expire)) {
@@ -172,6 +176,14 @@ Result<SubmitResult> submit_parcel(SubmitContext& context, const config::Peer& p
 Status fail_parcel(SubmitContext& context, spool::ParcelDir& parcel, ParcelState state,
                    const Status& why, const std::string& diagnostic) {
   const TimePoint now = context.clock.now();
+  if (state.failing.empty()) {
+    state.submitting = false;
+    state.failing = why.code();
+    state.failing_reason = why.text();
+    state.failing_diagnostic = diagnostic;
+    // On disk before the first sender is told.
+    TRY(parcel.write_state(state.to_fields()));
+  }
   std::vector<std::string> items;
   TRY_ASSIGN(items, parcel.items());
   for (const std::string& id : items) {
@@ -198,7 +210,6 @@ Status fail_parcel(SubmitContext& context, spool::ParcelDir& parcel, ParcelState
     }
     TRY(write_dsn(subject, NoticeKind::kFailure, *item, item->text_size(), recipients));
   }
-  state.submitting = false;
   state.answer = why.to_string();
   state.finished = now;
   log::parcel_failed(parcel.id(), parcel.peer(), why);
