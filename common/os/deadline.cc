@@ -48,10 +48,13 @@ extern "C" void on_deadline(int /*signal*/) {
 
 }  // namespace
 
-void Deadline::arm(std::chrono::seconds limit, const std::string& what) {
+void Deadline::arm(std::chrono::seconds limit, const std::string& what,
+                   std::string_view reply_code) {
   disarm();
-  const std::string line = str_cat({"4.3.2 ", what, ": not done within ",
-                                    std::to_string(limit.count()), " s; the MTA tries again\n"});
+  const bool reply = !reply_code.empty();
+  const std::string line =
+      str_cat({reply_code, reply ? " " : "", "4.3.2 ", what, ": not done within ",
+               std::to_string(limit.count()), " s; the MTA tries again", reply ? "\r\n" : "\n"});
   g_line_size = std::min(line.size(), g_line.size());
   std::memcpy(g_line.data(), line.data(), g_line_size);
   struct sigaction action {};

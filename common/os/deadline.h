@@ -6,13 +6,16 @@
 
 #include <chrono>
 #include <string>
+#include <string_view>
 
 namespace bsmtp::os {
 
 class Deadline {
  public:
-  // (Re)starts the clock. The line written at expiry names `what`, e.g. "bsmtp-out".
-  static void arm(std::chrono::seconds limit, const std::string& what);
+  // (Re)starts the clock. The line written at expiry names `what`, e.g. "bsmtp-out". `reply_code`
+  // ("421") stands before it in a session, where the line is a reply and ends with CRLF.
+  static void arm(std::chrono::seconds limit, const std::string& what,
+                  std::string_view reply_code = {});
   static void disarm();
   // A file to unlink at expiry: the temporary file. "" forgets it. Paths over 1 KiB are not
   // remembered. Disarm before the rename that commits: what is committed may be on its way.

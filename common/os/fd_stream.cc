@@ -110,4 +110,8 @@ Status FdSink::finish() {
   return status;
 }
 
+Status UnbufferedFdSink::write(std::string_view data) {
+  return write_fd(fd_, data, name_);
+}
+
 }  // namespace bsmtp::os

@@ -90,4 +90,15 @@ class FdSink final : public Sink {
   std::string buffer_;
 };
 
+// The same without a buffer: every write is on its way when it returns.
+class UnbufferedFdSink final : public Sink {
+ public:
+  UnbufferedFdSink(int fd, std::string name) : fd_(fd), name_(std::move(name)) {}
+  Status write(std::string_view data) override;
+
+ private:
+  int fd_;
+  std::string name_;
+};
+
 }  // namespace bsmtp::os

@@ -197,6 +197,7 @@ class RealFileOps final : public FileOps {
     info.type = st.f_type;
     info.free_percent =
         std::min(percent(st.f_bavail, st.f_blocks), percent(st.f_ffree, st.f_files));
+    info.free_bytes = std::uint64_t{st.f_bavail} * static_cast<std::uint64_t>(st.f_bsize);
     return info;
   }
 

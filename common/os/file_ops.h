@@ -49,7 +49,8 @@ struct FileInfo {
 struct FileSystemInfo {
   std::int64_t type = 0;        // statfs(2) magic
   unsigned free_percent = 100;  // the smaller of blocks and inodes that ordinary users may use
-  bool is_remote() const;       // NFS, SMB and the like: rename and fsync promise less there
+  std::uint64_t free_bytes = UINT64_MAX;  // likewise
+  bool is_remote() const;  // NFS, SMB and the like: rename and fsync promise less there
 };
 
 class FileOps {

@@ -92,11 +92,20 @@ Result<Spool> Spool::open(os::FileOps& ops, const std::string& root) {
   TRY(check_version(ops, paths));
   TRY_ASSIGN(const os::FileSystemInfo info, ops.file_system(root));
   TRY(check_file_system(info, root));
-  return Spool(ops, std::move(paths), info.free_percent);
+  return Spool(ops, std::move(paths), info);
 }
 
 Status Spool::require_free(unsigned percent) const {
   return require_percent(root(), free_percent_, percent);
+}
+
+Status Spool::require_room(std::uint64_t octets) const {
+  if (free_bytes_ >= octets) {
+    return Status::ok();
+  }
+  return Status::temporary("4.3.1", str_cat({root(), ": ", std::to_string(free_bytes_),
+                                             " octets are free, the message has ",
+                                             std::to_string(octets), "; make room"}));
 }
 
 Status Spool::require_free_now(unsigned percent) const {

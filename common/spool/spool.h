@@ -4,6 +4,7 @@
 // Threads: const after open; may be shared.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,6 +47,8 @@ class Spool {
 
   // Free blocks or inodes as seen by open(): temporary 4.3.1 when below `percent`.
   Status require_free(unsigned percent) const;
+  // Room for a message of so many octets, as seen by open(): temporary 4.3.1.
+  Status require_room(std::uint64_t octets) const;
   // The same, asked anew (long-running programs).
   Status require_free_now(unsigned percent) const;
 
@@ -65,12 +68,16 @@ class Spool {
                                 std::chrono::seconds age) const;
 
  private:
-  Spool(os::FileOps& ops, Paths paths, unsigned free_percent)
-      : ops_(&ops), paths_(std::move(paths)), free_percent_(free_percent) {}
+  Spool(os::FileOps& ops, Paths paths, const os::FileSystemInfo& info)
+      : ops_(&ops),
+        paths_(std::move(paths)),
+        free_percent_(info.free_percent),
+        free_bytes_(info.free_bytes) {}
 
   os::FileOps* ops_;
   Paths paths_;
   unsigned free_percent_;
+  std::uint64_t free_bytes_;
 };
 
 // Ids among directory entries, sorted; other names are left out.
