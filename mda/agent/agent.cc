@@ -11,12 +11,15 @@
 #include <new>
 
 #include "common/base/stream.h"
+#include "common/base/text.h"
 #include "common/os/deadline.h"
 #include "common/os/file_ops.h"
 #include "common/os/identity.h"
 
 namespace bsmtp::mda {
 namespace {
+
+constexpr std::string_view kReplyCode = "421";
 
 // A file opened by us must never become descriptor 0, 1 or 2: a stray message would go into it.
 void open_standard_descriptors() {
@@ -42,8 +45,7 @@ Status run_guarded(const std::function<Status()>& body) {
 }
 
 // Postfix takes the reason from the first line of output, sendmail shows all of it in the DSN.
-void print_line(const std::string& text) {
-  const std::string line = text + "\n";
+void print_line(const std::string& line) {
   const auto n = ::write(STDOUT_FILENO, line.data(), line.size());
   static_cast<void>(n);  // the exit status says the same
 }
@@ -62,22 +64,35 @@ int exit_code(const Status& status) {
   return policy ? kExitPolicy : kExitData;
 }
 
+bool asks_for_lmtp(int argc, const char* const* argv) {
+  for (int i = 1; i < argc && std::string_view(argv[i]) != "--"; ++i) {
+    if (std::string_view(argv[i]) == "--lmtp") {
+      return true;
+    }
+  }
+  return false;
+}
+
 int run_agent(const AgentOptions& options, const std::function<Status()>& body) {
   open_standard_descriptors();
   std::signal(SIGPIPE, SIG_IGN);  // NOLINT(cert-err33-c): cannot fail for SIGPIPE
   ::umask(007);
   set_deadline(options, options.deadline);
   const Status status = run_guarded(body);
-  if (!status.is_ok()) {
+  if (!status.is_ok() && options.lmtp) {
+    // RFC 5321 3.8: 421 may come at any time. The class is temporary whatever the text says.
+    print_line(str_cat({kReplyCode, " ", status.is_temporary() ? "" : "4.3.0 ",
+                        printable(status.to_string(), 440), "\r\n"}));
+  } else if (!status.is_ok()) {
     drain_stdin();
-    print_line(status.to_string());
+    print_line(status.to_string() + "\n");
   }
   os::Deadline::disarm();
   return exit_code(status);
 }
 
 void set_deadline(const AgentOptions& options, std::chrono::seconds limit) {
-  os::Deadline::arm(limit, options.name);
+  os::Deadline::arm(limit, options.name, options.lmtp ? kReplyCode : std::string_view());
 }
 
 ParentWatch::ParentWatch() : parent_(::getppid()) {}

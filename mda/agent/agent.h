@@ -27,7 +27,13 @@ int exit_code(const Status& status);
 struct AgentOptions {
   std::string name;                    // program, for messages
   std::chrono::seconds deadline{300};  // until set_deadline(): the time to load a configuration
+  // Standard input and output are an LMTP session: a failure is the reply "421 4.x.y text", and
+  // input is not drained, because the client waits for that reply before it sends anything.
+  bool lmtp = false;
 };
+
+// --lmtp stands among the options: told before they are parsed, for the failure of just that.
+bool asks_for_lmtp(int argc, const char* const* argv);
 
 // Runs `body` inside the frame and returns what main returns. On failure drains standard input
 // (not from a terminal) and writes the line to standard output, where both MTAs look.

@@ -62,6 +62,13 @@ Status take_mail_values(const std::vector<std::string>& args, EnqueueRequest& re
   return Status::ok();
 }
 
+// What the session itself says must not stand on the command line too.
+Status require_bare_session(const EnqueueRequest& request, bool has_envelope) {
+  const bool bare = !has_envelope && request.queue_id.empty() && request.envid.empty() &&
+                    request.ret.empty() && request.recipients.empty();
+  return bare ? Status::ok() : usage("--lmtp takes no option beside it but --peer and --config");
+}
+
 po::options_description own_options() {
   po::options_description own("Message");
   own.add_options()("peer", po::value<std::string>()->value_name("P"),
@@ -97,8 +104,10 @@ Result<EnqueueArguments> parse_arguments(int argc, const char* const* argv) {
   if (line.done) {
     return out;
   }
-  if (line.values.count("lmtp") != 0) {
-    return usage("this release has no --lmtp; call it as a pipe agent");
+  out.lmtp = line.values.count("lmtp") != 0;
+  if (out.lmtp) {
+    TRY(require_bare_session(out.request, has_sender || line.values.count("recipient") != 0));
+    return out;
   }
   if (line.values.count("recipient") != 0) {
     const auto& before = line.values["recipient"].as<std::vector<std::string>>();

@@ -13,6 +13,7 @@ namespace bsmtp::mda {
 struct EnqueueArguments {
   EnqueueRequest request;
   std::string config_file;  // "" = the default
+  bool lmtp = false;        // a session; of the request only the peer is given
   bool done = false;        // --help or --version was answered
 };
 

@@ -5,23 +5,11 @@
 #include "common/log/events.h"
 #include "common/os/deadline.h"
 #include "common/spool/heartbeat.h"
-#include "common/spool/item.h"
 #include "common/spool/spool.h"
+#include "mda/enqueue/resolve.h"
 
 namespace bsmtp::mda {
 namespace {
-
-spool::ItemWriter::Options writer_options(const config::Config& config, const spool::Paths& paths,
-                                          const std::string& peer, const std::string& id) {
-  spool::ItemWriter::Options options;
-  options.tmp_path = str_cat({paths.tmp(peer), "/", id});
-  options.final_path = paths.item(peer, id);
-  options.final_dir = paths.incoming(peer);
-  options.text.max_received = config.max_received;
-  options.text.max_own_received = config.max_own_received;
-  options.text.own_host = config.host;
-  return options;
-}
 
 Status require_ready(const config::Config& config, const spool::Spool& spool,
                      const std::string& peer, TimePoint now) {
@@ -38,7 +26,7 @@ Status store(const config::Config& config, const EnqueueRequest& request, Source
   TRY(require_ready(config, spool, resolved.peer, now));
 
   TRY_ASSIGN(const std::string id, make_id(now));
-  const auto options = writer_options(config, spool.paths(), resolved.peer, id);
+  const auto options = item_options(config, spool.paths(), resolved.peer, id);
   os::Deadline::cleanup(options.tmp_path);
   TRY_ASSIGN(auto writer, spool::ItemWriter::create(ops, resolved.envelope, options));
   TRY_ASSIGN(const std::uint64_t octets, copy(message, writer));
@@ -63,6 +51,18 @@ Status store(const config::Config& config, const EnqueueRequest& request, Source
 }
 
 }  // namespace
+
+spool::ItemWriter::Options item_options(const config::Config& config, const spool::Paths& paths,
+                                        const std::string& peer, const std::string& id) {
+  spool::ItemWriter::Options options;
+  options.tmp_path = str_cat({paths.tmp(peer), "/", id});
+  options.final_path = paths.item(peer, id);
+  options.final_dir = paths.incoming(peer);
+  options.text.max_received = config.max_received;
+  options.text.max_own_received = config.max_own_received;
+  options.text.own_host = config.host;
+  return options;
+}
 
 Status enqueue(const config::Config& config, const EnqueueRequest& request, Source& message,
                const EnqueueHooks& hooks) {

@@ -14,6 +14,8 @@
 #include "common/config/config.h"
 #include "common/mail/envelope.h"
 #include "common/os/file_ops.h"
+#include "common/spool/item.h"
+#include "common/spool/paths.h"
 
 namespace bsmtp::mda {
 
@@ -37,6 +39,10 @@ struct ResolvedEnvelope {
 // be written as a command is permanent, later.
 Result<ResolvedEnvelope> resolve_envelope(const config::Config& config,
                                           const EnqueueRequest& request);
+
+// Where an item of this peer is made and what its text may not be.
+spool::ItemWriter::Options item_options(const config::Config& config, const spool::Paths& paths,
+                                        const std::string& peer, const std::string& id);
 
 struct EnqueueHooks {
   os::FileOps* ops = nullptr;             // default: the kernel

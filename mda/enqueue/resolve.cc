@@ -1,5 +1,4 @@
-// resolve_envelope(): from the MTA's arguments to peer and real envelope; see enqueue.h.
-#include <optional>
+#include "mda/enqueue/resolve.h"
 
 #include "common/base/text.h"
 #include "common/mail/address.h"
@@ -55,112 +54,10 @@ Result<mail::Mailbox> parse_recipient(std::string_view address) {
   return mail::Mailbox{"", std::string(address.substr(address.rfind('@') + 1))};
 }
 
-Result<std::string> resolve_sender(std::string_view sender, const std::string& host) {
-  sender = without_brackets(sender);
-  if (sender.empty() || sender == kPostfixNull) {
-    return std::string();
-  }
-  auto mailbox = parse_argument(sender);
-  if (!mailbox.is_ok()) {
-    if (has_domain(sender) && mail::is_safe_path(sender)) {
-      return std::string(sender);
-    }
-    return mailbox.status();
-  }
-  if (mailbox->domain.empty()) {
-    mailbox->domain = host;  // else the peer would take it for one of its own users
-  }
-  return mail::format_mailbox(*mailbox);
-}
-
-class Resolver {
- public:
-  explicit Resolver(const config::Config& config) : config_(config) {}
-
-  Status use_peer_argument(const std::string& text) {
-    const config::Peer* peer = config_.peer_for_argument(text);
-    if (peer == nullptr) {
-      return routing(str_cat({"--peer '", printable(text, 80),
-                              "' is no configured peer; correct the MTA's transport or add it"}));
-    }
-    peer_ = peer->name;
-    return Status::ok();
-  }
-
-  Result<mail::Recipient> recipient(std::string_view argument) {
-    argument = without_brackets(argument);
-    const std::size_t at = argument.rfind('@');
-    mail::Recipient out;
-    if (at != std::string_view::npos && rewrite::is_pseudo_domain(argument.substr(at + 1))) {
-      TRY_ASSIGN(const rewrite::TunnelAddress tunnel, rewrite::decode_tunnel(argument));
-      TRY(agree(tunnel.peer, argument));
-      out.address = tunnel.address();
-      out.notify = tunnel.never ? "NEVER" : "";
-      return out;
-    }
-    TRY_ASSIGN(const mail::Mailbox mailbox, parse_recipient(argument));
-    if (mailbox.domain.empty()) {
-      return routing(str_cat({"recipient <", printable(argument, 200), "> has no domain"}));
-    }
-    if (peer_.empty() || !from_argument_) {
-      TRY_ASSIGN(const std::string peer, look_up(mailbox.domain));
-      TRY(agree(peer, argument));
-    }
-    out.address = mailbox.local.empty() ? std::string(argument) : mail::format_mailbox(mailbox);
-    return out;
-  }
-
-  void fix_peer() { from_argument_ = !peer_.empty(); }
-  const std::string& peer() const { return peer_; }
-
- private:
-  Status agree(const std::string& peer, std::string_view recipient) {
-    if (peer_.empty()) {
-      peer_ = peer;
-    }
-    if (peer_ == peer) {
-      return Status::ok();
-    }
-    return routing(str_cat({"recipient <", printable(recipient, 200), "> belongs to peer ", peer,
-                            ", this call is for peer ", peer_,
-                            "; let the MTA call once per pseudo-domain (sendmail: no F=l)"}));
-  }
-
-  Result<std::string> look_up(const std::string& domain) {
-    if (!map_) {
-      auto opened = rewrite::ExportedMap::open(config_.export_map);
-      if (!opened.is_ok()) {
-        return opened.status();
-      }
-      map_ = std::move(opened).value();
-    }
-    const auto peer = map_->find(domain);
-    if (!peer) {
-      return routing(
-          str_cat({"no peer for domain ", printable(domain, 200), " in ", config_.export_map,
-                   "; give --peer or run `bsmtpctl rules export` again"}));
-    }
-    return *peer;
-  }
-
-  const config::Config& config_;
-  std::string peer_;
-  bool from_argument_ = false;
-  std::optional<rewrite::ExportedMap> map_;
-};
-
-Status require_open(const config::Config& config, const std::string& name) {
-  const config::Peer* peer = config.find_peer(name);
-  if (peer == nullptr) {
-    return routing("peer " + printable(name, 80) + " is not configured; add it or undo its rules");
-  }
-  // `stopping` still takes what the MTA had diverted before.
-  if (peer->state == config::PeerState::kOn || peer->state == config::PeerState::kStopping) {
-    return Status::ok();
-  }
-  return Status::temporary("4.3.2", "peer " + peer->name +
-                                        " is switched off; `bsmtpctl peer state " + peer->name +
-                                        " on` takes mail for it again");
+Status other_peer(std::string_view recipient, const std::string& peer, const std::string& call) {
+  return routing(str_cat({"recipient <", printable(recipient, 200), "> belongs to peer ", peer,
+                          ", this call is for peer ", call,
+                          "; let the MTA call once per pseudo-domain (sendmail: no F=l)"}));
 }
 
 Status set_dsn(const EnqueueRequest& request, mail::Envelope& envelope) {
@@ -181,22 +78,110 @@ Status set_dsn(const EnqueueRequest& request, mail::Envelope& envelope) {
 
 }  // namespace
 
+Result<std::string> resolve_sender(std::string_view sender, const std::string& host) {
+  sender = without_brackets(sender);
+  if (sender.empty() || sender == kPostfixNull) {
+    return std::string();
+  }
+  auto mailbox = parse_argument(sender);
+  if (!mailbox.is_ok()) {
+    if (has_domain(sender) && mail::is_safe_path(sender)) {
+      return std::string(sender);
+    }
+    return mailbox.status();
+  }
+  if (mailbox->domain.empty()) {
+    mailbox->domain = host;  // else the peer would take it for one of its own users
+  }
+  return mail::format_mailbox(*mailbox);
+}
+
+Status RecipientResolver::use_peer(const std::string& argument) {
+  const config::Peer* peer = config_.peer_for_argument(argument);
+  if (peer == nullptr) {
+    return routing(str_cat({"--peer '", printable(argument, 80),
+                            "' is no configured peer; correct the MTA's transport or add it"}));
+  }
+  peer_ = peer->name;
+  return Status::ok();
+}
+
+Result<ResolvedRecipient> RecipientResolver::resolve(std::string_view argument) {
+  argument = without_brackets(argument);
+  const std::size_t at = argument.rfind('@');
+  ResolvedRecipient out;
+  if (at != std::string_view::npos && rewrite::is_pseudo_domain(argument.substr(at + 1))) {
+    TRY_ASSIGN(const rewrite::TunnelAddress tunnel, rewrite::decode_tunnel(argument));
+    if (!peer_.empty() && peer_ != tunnel.peer) {
+      return other_peer(argument, tunnel.peer, peer_);
+    }
+    out.peer = tunnel.peer;
+    out.recipient.address = tunnel.address();
+    out.recipient.notify = tunnel.never ? "NEVER" : "";
+    return out;
+  }
+  TRY_ASSIGN(const mail::Mailbox mailbox, parse_recipient(argument));
+  if (mailbox.domain.empty()) {
+    return routing(str_cat({"recipient <", printable(argument, 200), "> has no domain"}));
+  }
+  out.peer = peer_;
+  if (peer_.empty()) {
+    TRY_ASSIGN(out.peer, look_up(mailbox.domain));
+  }
+  out.recipient.address =
+      mailbox.local.empty() ? std::string(argument) : mail::format_mailbox(mailbox);
+  return out;
+}
+
+Result<std::string> RecipientResolver::look_up(const std::string& domain) {
+  if (!map_) {
+    auto opened = rewrite::ExportedMap::open(config_.export_map);
+    if (!opened.is_ok()) {
+      return opened.status();
+    }
+    map_ = std::move(opened).value();
+  }
+  const auto peer = map_->find(domain);
+  if (!peer) {
+    return routing(
+        str_cat({"no peer for domain ", printable(domain, 200), " in ", config_.export_map,
+                 "; give --peer or run `bsmtpctl rules export` again"}));
+  }
+  return *peer;
+}
+
+Status require_open(const config::Config& config, const std::string& name) {
+  const config::Peer* peer = config.find_peer(name);
+  if (peer == nullptr) {
+    return routing("peer " + printable(name, 80) + " is not configured; add it or undo its rules");
+  }
+  // `stopping` still takes what the MTA had diverted before.
+  if (peer->state == config::PeerState::kOn || peer->state == config::PeerState::kStopping) {
+    return Status::ok();
+  }
+  return Status::temporary("4.3.2", "peer " + peer->name +
+                                        " is switched off; `bsmtpctl peer state " + peer->name +
+                                        " on` takes mail for it again");
+}
+
 Result<ResolvedEnvelope> resolve_envelope(const config::Config& config,
                                           const EnqueueRequest& request) {
-  Resolver resolver(config);
+  RecipientResolver resolver(config);
   if (!request.peer.empty()) {
-    TRY(resolver.use_peer_argument(request.peer));
-    resolver.fix_peer();
+    TRY(resolver.use_peer(request.peer));
   }
   ResolvedEnvelope out;
   TRY_ASSIGN(out.envelope.sender, resolve_sender(request.sender, config.host));
   bool ascii = mail::is_ascii(out.envelope.sender);
   for (const auto& argument : request.recipients) {
-    TRY_ASSIGN(mail::Recipient recipient, resolver.recipient(argument));
-    ascii = ascii && mail::is_ascii(recipient.address);
-    out.envelope.recipients.push_back(std::move(recipient));
+    TRY_ASSIGN(ResolvedRecipient resolved, resolver.resolve(argument));
+    if (!out.peer.empty() && out.peer != resolved.peer) {
+      return other_peer(argument, resolved.peer, out.peer);
+    }
+    out.peer = std::move(resolved.peer);
+    ascii = ascii && mail::is_ascii(resolved.recipient.address);
+    out.envelope.recipients.push_back(std::move(resolved.recipient));
   }
-  out.peer = resolver.peer();
   TRY(require_open(config, out.peer));
   TRY(set_dsn(request, out.envelope));
   // Written before the text is seen, and 8BITMIME is true of 7-bit text as well.

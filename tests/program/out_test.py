@@ -142,7 +142,7 @@ class Refusals(unittest.TestCase):
 
     def test_usage(self):
         with Site(PROGRAM) as site:
-            for argv in ([], ["--bogus"], ["--sender", "a@b"], ["--lmtp"], ["--sender"]):
+            for argv in ([], ["--bogus"], ["--sender", "a@b"], ["--sender"]):
                 done = subprocess.run([PROGRAM, *argv], input=HEADER, capture_output=True,
                                       timeout=60, check=False)
                 self.assertEqual(done.returncode, 75, argv)

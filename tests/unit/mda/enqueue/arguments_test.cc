@@ -43,6 +43,19 @@ TEST(Arguments, AcceptsTheNullSenderInBothForms) {
   EXPECT_TRUE(parse({"--sender=", "--", "x@y"}).is_ok());
 }
 
+TEST(Arguments, LmtpTakesAPeerAtMost) {
+  const auto bare = parse({"--lmtp"});
+  ASSERT_TRUE(bare.is_ok()) << bare.status().to_string();
+  EXPECT_TRUE(bare->lmtp);
+  const auto with_peer = parse({"--config", "/c", "--peer", "remote1", "--lmtp"});
+  ASSERT_TRUE(with_peer.is_ok()) << with_peer.status().to_string();
+  EXPECT_TRUE(with_peer->lmtp);
+  EXPECT_EQ(with_peer->request.peer, "remote1");
+  const auto value = parse({"--sender", "--lmtp", "--", "x@y"});
+  ASSERT_TRUE(value.is_ok()) << value.status().to_string();
+  EXPECT_FALSE(value->lmtp);
+}
+
 struct BadCase {
   const char* name;
   std::vector<const char*> args;
@@ -56,7 +69,9 @@ TEST(Arguments, EveryMistakeIsTemporary) {
       {"value missing", {"--sender"}},
       {"unknown option", {"--sender", "a@b", "--bogus", "--", "x@y"}},
       {"abbreviated option", {"--send", "a@b", "--", "x@y"}},
-      {"LMTP", {"--lmtp"}},
+      {"LMTP with a recipient", {"--lmtp", "--", "x@y"}},
+      {"LMTP with a sender", {"--lmtp", "--sender", ""}},
+      {"LMTP with an envelope id", {"--lmtp", "--envid", "E1"}},
   };
   for (const auto& c : cases) {
     const auto parsed = parse(c.args);
