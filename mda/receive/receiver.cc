@@ -84,6 +84,16 @@ ReceiveReport finish_report(CommitOutcome outcome, const parcel::Opened& opened,
 
 }  // namespace
 
+Status check_recipient(const config::Config& config, std::string_view recipient) {
+  if (kind_of(config, recipient) != AddressKind::kOther) {
+    return Status::ok();
+  }
+  return Status::temporary(
+      "4.3.5",
+      str_cat({"recipient <", printable(recipient, 320), "> is not the parcel address ",
+               config.parcel_address(), " nor a return address; mend the MTA's transport map"}));
+}
+
 const char* to_string(ReceiveOutcome outcome) {
   switch (outcome) {
     case ReceiveOutcome::kAccepted:
@@ -249,15 +259,9 @@ Result<ReceiveReport> Receiver::receive(const ReceiveRequest& request, Source& i
     }
     named.peer = peer->name;
   }
-  const AddressKind kind = kind_of(*config_, request.recipient);
-  if (kind == AddressKind::kOther) {
-    return Status::temporary("4.3.5",
-                             str_cat({"recipient <", printable(request.recipient, 320),
-                                      "> is not the parcel address ", config_->parcel_address(),
-                                      " nor a return address; mend the MTA's transport map"}));
-  }
+  TRY(check_recipient(*config_, request.recipient));
   ReceiveReport report;
-  if (kind == AddressKind::kReturn) {
+  if (kind_of(*config_, request.recipient) == AddressKind::kReturn) {
     TRY_ASSIGN(report.id, store_return(spool, request.sender, request.recipient, input,
                                        clock_.now(), before_commit_));
     report.outcome = ReceiveOutcome::kReturn;

@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "common/base/clock.h"
 #include "common/base/status.h"
@@ -52,6 +53,10 @@ struct ReceiveReport {
   std::uint64_t messages = 0;
   std::uint64_t refused = 0;  // recipients that per-message authorisation refused
 };
+
+// Ok for the parcel address and for return addresses. Temporary 4.3.5 for others: the MTA's
+// routing is wrong, not the mail.
+Status check_recipient(const config::Config& config, std::string_view recipient);
 
 class Receiver {
  public:
