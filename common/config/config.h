@@ -58,6 +58,7 @@ struct Config {
   std::string rewrite_rules = "/etc/bsmtp/rewrite";
   std::vector<std::string> pass_tags;
   std::string export_map = "/var/lib/bsmtp/transport";  // what `rules export` writes
+  std::string export_transport = "bsmtp-out:";          // transport:nexthop in it
   std::string milter_socket = "unix:/run/bsmtp/milter.sock";
   std::uint64_t milter_socket_mode = 0660;
   std::vector<std::string> gateway_daemons;  // {daemon_name}s / ports of the resubmission listener

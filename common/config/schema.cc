@@ -35,6 +35,9 @@ const std::array kGlobalKeys = std::to_array<Key<Config>>({
      "Tags of rules that name no peer and mean: leave the address to the MTA, unchanged."},
     {"export-map", Kind::kPath, &Config::export_map,
      "The static transport map that `bsmtpctl rules export` writes."},
+    {"export-transport", Kind::kText, &Config::export_transport,
+     "TRANSPORT:NEXTHOP in that map. Without NEXTHOP the peer's pseudo-domain stands there, as the "
+     "pipe form of bsmtp-out needs it; with LMTP NEXTHOP is its socket."},
     {"milter-socket", Kind::kText, &Config::milter_socket,
      "unix:PATH or inet:PORT@HOST. For Postfix below its queue directory: smtpd is chrooted."},
     {"milter-socket-mode", Kind::kOctal, &Config::milter_socket_mode,

@@ -155,6 +155,31 @@ Status rules_test(const config::Config& config, const RulesTestOptions& options,
   return Status::ok();
 }
 
+namespace {
+
+// The command line's word, else the configuration's.
+Result<rewrite::ExportOptions> export_options_of(const config::Config& config,
+                                                 const RulesExportOptions& options) {
+  rewrite::ExportOptions out{options.transport, options.nexthop, options.direct};
+  if (!options.transport.empty()) {
+    return out;
+  }
+  const std::string& route = config.export_transport;
+  const std::size_t colon = route.find(':');
+  if (colon == 0 || colon == std::string::npos ||
+      route.find_first_of(" \t,") != std::string::npos) {
+    return Status::permanent("5.5.4", "export-transport is TRANSPORT:NEXTHOP, not '" +
+                                          printable(route, 200) + "'; correct it in bsmtp.conf");
+  }
+  out.transport = route.substr(0, colon);
+  if (out.nexthop.empty()) {
+    out.nexthop = route.substr(colon + 1);
+  }
+  return out;
+}
+
+}  // namespace
+
 Status rules_export(const config::Config& config, const RulesExportOptions& options,
                     std::ostream& out) {
   if (options.write && (options.regexp || !options.output.empty())) {
@@ -163,7 +188,7 @@ Status rules_export(const config::Config& config, const RulesExportOptions& opti
                                           "; it does not go with --regexp or --output");
   }
   TRY_ASSIGN(const auto rules, rewrite::RuleSet::load(config.rewrite_rules, rule_options(config)));
-  const rewrite::ExportOptions export_options{options.transport, options.nexthop, options.direct};
+  TRY_ASSIGN(const rewrite::ExportOptions export_options, export_options_of(config, options));
   const rewrite::Export map = export_postfix(*rules, export_options);
   const std::string text =
       options.regexp ? export_postfix_regexp(*rules, options.direct) : map.text;

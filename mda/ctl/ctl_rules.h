@@ -28,13 +28,13 @@ struct RulesTestOptions {
 Status rules_test(const config::Config& config, const RulesTestOptions& options, std::ostream& out);
 
 struct RulesExportOptions {
-  bool regexp = false;                  // --regexp: the regexp_table(5) companion instead
-  bool write = false;                   // --write: to config.export_map, atomically, not to `out`
-  std::string output;                   // --output F: to F, atomically
-  std::string transport = "bsmtp-out";  // --transport
-  std::string nexthop;                  // --nexthop, "" = the peer's pseudo-domain
-  std::string direct = ":";             // --direct: what exempt addresses get, e.g. "smtp:"
-  bool json = false;                    // entries and what was left out, as JSON, on `out`
+  bool regexp = false;       // --regexp: the regexp_table(5) companion instead
+  bool write = false;        // --write: to config.export_map, atomically, not to `out`
+  std::string output;        // --output F: to F, atomically
+  std::string transport;     // --transport, "" = both as config.export_transport says
+  std::string nexthop;       // --nexthop, "" = the peer's pseudo-domain
+  std::string direct = ":";  // --direct: what exempt addresses get, e.g. "smtp:"
+  bool json = false;         // entries and what was left out, as JSON, on `out`
 };
 // --postfix. Without write and output the map itself goes to `out`.
 Status rules_export(const config::Config& config, const RulesExportOptions& options,

@@ -21,7 +21,7 @@ Result<int> rules_export_command(Context& context, const Arguments& arguments) {
   options.regexp = arguments.has("regexp");
   options.write = arguments.has("write");
   options.output = arguments.value("output");
-  options.transport = arguments.value("transport", options.transport);
+  options.transport = arguments.value("transport");
   options.nexthop = arguments.value("nexthop");
   options.json = context.json;
   TRY(rules_export(*context.config, options, context.out));

@@ -111,6 +111,27 @@ TEST_F(CtlRules, ExportToOutFileAndConfiguredMap) {
             std::string::npos);
 }
 
+TEST_F(CtlRules, ExportNamesTheTransportOfTheConfiguration) {
+  config_.export_transport = "bsmtp-out-lmtp:unix:private/bsmtp-out-agent";
+  std::ostringstream lmtp;
+  ASSERT_TRUE(rules_export(config_, {}, lmtp).is_ok());
+  for (const char* key : {"domain.co.uk", ".bsmtp.invalid"}) {
+    EXPECT_NE(lmtp.str().find(std::string(key) + "\tbsmtp-out-lmtp:unix:private/bsmtp-out-agent\n"),
+              std::string::npos)
+        << key;
+  }
+  RulesExportOptions options;
+  options.transport = "other";
+  std::ostringstream other;
+  ASSERT_TRUE(rules_export(config_, options, other).is_ok());
+  EXPECT_NE(other.str().find("domain.co.uk\tother:remote1.bsmtp.invalid\n"), std::string::npos);
+  for (const char* bad : {"", "bsmtp-out", ":unix:x", "a b:c"}) {
+    config_.export_transport = bad;
+    std::ostringstream out;
+    EXPECT_TRUE(rules_export(config_, {}, out).is_permanent()) << bad;
+  }
+}
+
 TEST_F(CtlRules, PeerThatOnlyReceivesIsNotDiverted) {
   config_.peers[0].state = config::PeerState::kReceive;
   EXPECT_FALSE(rule_options(config_).peers[0].divert);
