@@ -63,7 +63,8 @@ wait_for() {
 mail_log() { cat "$(host_root "$1")/var/log/mail.log"; }
 log_mark() { wc -c <"$(host_root "$1")/var/log/mail.log"; }
 log_since() { tail -c "+$(($2 + 1))" "$(host_root "$1")/var/log/mail.log"; }
-log_has() { log_since "$1" "$2" | grep -Eq -- "$3"; }         # HOST MARK REGEX
+# log_has HOST MARK REGEX. Not grep -q: it would stop reading, and `tail` end by SIGPIPE, with pipefail.
+log_has() { log_since "$1" "$2" | grep -E -- "$3" >/dev/null; }
 queue_empty() { [ -z "$(on "$1" postqueue -j)" ]; }
 queue_flush() { on "$1" postqueue -f; }
 
