@@ -68,7 +68,7 @@ Status FileSink::write(std::string_view data) {
 Status FileSink::write_blocks(std::string_view data) {
   TRY(ops_.write(file_, data));
   written_ += data.size();
-  if (written_ - started_ >= kWritebackStep) {
+  if (writeback_ == Writeback::kEarly && written_ - started_ >= kWritebackStep) {
     ops_.start_writeback(file_, started_, written_ - started_);
     started_ = written_;
   }

@@ -51,7 +51,9 @@ class OwnedFileSource final : public Source {
 // Buffered; the destructor does not write what is left (an unfinished file is abandoned).
 class FileSink final : public Sink {
  public:
-  FileSink(FileOps& ops, File& file) : ops_(ops), file_(file) {}
+  enum class Writeback { kLater, kEarly };  // kEarly: the file is fsynced as soon as it is complete
+  FileSink(FileOps& ops, File& file, Writeback writeback = Writeback::kLater)
+      : ops_(ops), file_(file), writeback_(writeback) {}
   Status write(std::string_view data) override;
   Status finish() override;
   std::uint64_t count() const { return count_; }  // octets taken so far
@@ -61,6 +63,7 @@ class FileSink final : public Sink {
 
   FileOps& ops_;
   File& file_;
+  Writeback writeback_;
   std::string buffer_;
   std::uint64_t count_ = 0;
   std::uint64_t written_ = 0;

@@ -99,7 +99,8 @@ Result<std::string> format_commands(const mail::Envelope& envelope) {
 // File and sink in one place on the heap: the sink refers to the file while the writer moves.
 class ItemWriter::Output {
  public:
-  Output(os::FileOps& ops, os::File opened) : file(std::move(opened)), sink(ops, file) {}
+  Output(os::FileOps& ops, os::File opened)
+      : file(std::move(opened)), sink(ops, file, os::FileSink::Writeback::kEarly) {}
   os::File file;
   os::FileSink sink;
 };
