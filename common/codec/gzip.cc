@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/base/check.h"
+#include "common/codec/inflater.h"
 
 namespace bsmtp::codec {
 namespace {
@@ -17,10 +18,6 @@ constexpr int kMemoryLevel = 8;
 // zlib's input pointer is not const for historical reasons; it never writes there.
 Bytef* input_pointer(const char* data) {
   return const_cast<Bytef*>(reinterpret_cast<const Bytef*>(data));  // NOLINT
-}
-
-Bytef* output_pointer(char* data) {
-  return reinterpret_cast<Bytef*>(data);  // NOLINT
 }
 
 Status no_memory() {
@@ -38,7 +35,7 @@ struct GzipSink::Impl {
   Status run(int flush) {
     int code = Z_OK;
     do {
-      stream.next_out = output_pointer(out.data());
+      stream.next_out = reinterpret_cast<Bytef*>(out.data());  // NOLINT
       stream.avail_out = static_cast<uInt>(out.size());
       code = deflate(&stream, flush);
       BSMTP_CHECK(code != Z_STREAM_ERROR);
@@ -85,46 +82,50 @@ Status GzipSink::finish() {
 }
 
 struct GunzipSource::Impl {
-  Impl(Source& source, const InflateLimits& caps) : from(source), limits(caps), in(kBlockSize) {}
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
-  ~Impl() { inflateEnd(&stream); }
+  Impl(Source& source, const InflateLimits& caps, InflateEngine engine)
+      : from(source), limits(caps), block(kBlockSize) {
+    if (engine == InflateEngine::kFast) {
+      inflater = isal_inflater();
+    }
+    if (inflater == nullptr) {
+      inflater = zlib_inflater();
+    }
+  }
 
   Status fill() {
-    TRY_ASSIGN(const std::size_t got, from.read(in));
+    TRY_ASSIGN(const std::size_t got, from.read(block));
     at_end = got == 0;
     total_in += got;
-    stream.next_in = input_pointer(in.data());
-    stream.avail_in = static_cast<uInt>(got);
+    in = {block.data(), got};
     return Status::ok();
   }
   // The most octets that may still come out for what has gone in.
   std::uint64_t allowance() const {
-    const std::uint64_t consumed = total_in - stream.avail_in;
+    const std::uint64_t consumed = total_in - in.size();
     const std::uint64_t by_ratio =
         consumed > limits.max_bytes / std::max<std::uint64_t>(limits.max_ratio, 1)
             ? limits.max_bytes
             : consumed * limits.max_ratio;
     return std::min(limits.max_bytes, std::max(limits.free_bytes, by_ratio));
   }
-  // One inflate() call into `out`; how many octets came out.
+  // One step of the inflater into `out`; how many octets came out.
   Result<std::size_t> step(std::span<char> out);
-  Status check_caps(std::size_t made);
+  Status check_caps() const;
 
   Source& from;
   InflateLimits limits;
-  std::vector<char> in;
-  z_stream stream{};
-  bool usable = false;
+  std::unique_ptr<Inflater> inflater;
+  std::vector<char> block;
+  std::string_view in;  // of the block, not yet consumed
   bool at_end = false;
   bool between_members = true;
   bool any_member = false;
   std::uint64_t total_in = 0;
   std::uint64_t total_out = 0;
+  std::uint64_t member_out = 0;
 };
 
-Status GunzipSource::Impl::check_caps(std::size_t made) {
-  total_out += made;
+Status GunzipSource::Impl::check_caps() const {
   if (total_out <= allowance()) {
     return Status::ok();
   }
@@ -137,66 +138,63 @@ Status GunzipSource::Impl::check_caps(std::size_t made) {
 }
 
 Result<std::size_t> GunzipSource::Impl::step(std::span<char> out) {
-  stream.next_out = output_pointer(out.data());
-  stream.avail_out = static_cast<uInt>(std::min<std::size_t>(out.size(), 1U << 30U));
-  const uInt room = stream.avail_out;
-  const int code = inflate(&stream, Z_NO_FLUSH);
-  const std::size_t made = room - stream.avail_out;
-  if (code == Z_MEM_ERROR) {
+  std::size_t made = 0;
+  const Inflater::State state = inflater->step(in, out, made);
+  member_out += made;
+  if (state == Inflater::State::kNoMemory) {
     return no_memory();
   }
-  if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR) {
-    return Status::permanent("5.6.0", any_member && stream.total_out == 0
+  if (state == Inflater::State::kDamaged) {
+    return Status::permanent("5.6.0", any_member && member_out == 0
                                           ? "octets stand behind the end of the compressed data"
                                           : "compressed data are damaged");
   }
-  TRY(check_caps(made));
-  if (code == Z_STREAM_END) {
+  total_out += made;
+  TRY(check_caps());
+  if (state == Inflater::State::kMemberEnd) {
     any_member = true;
     between_members = true;
   }
   return made;
 }
 
-GunzipSource::GunzipSource(Source& from, const InflateLimits& limits)
-    : impl_(std::make_unique<Impl>(from, limits)) {
-  impl_->usable = inflateInit2(&impl_->stream, kWindowBits + kGzipWrapper) == Z_OK;
-}
+GunzipSource::GunzipSource(Source& from, const InflateLimits& limits, InflateEngine engine)
+    : impl_(std::make_unique<Impl>(from, limits, engine)) {}
 
 GunzipSource::~GunzipSource() = default;
 
 Result<std::size_t> GunzipSource::read(std::span<char> out) {
   Impl& z = *impl_;
-  if (!z.usable) {
-    return no_memory();
-  }
   for (;;) {
-    if (z.stream.avail_in == 0 && !z.at_end) {
+    if (z.in.empty() && !z.at_end) {
       TRY(z.fill());
     }
     if (z.between_members) {
-      if (z.stream.avail_in == 0 && z.at_end) {
+      if (z.in.empty() && z.at_end) {
         if (!z.any_member) {
           return Status::permanent("5.6.0", "compressed data are empty");
         }
         return std::size_t{0};
       }
-      // Another member begins (RFC 1952 2.2), or garbage, which inflate() will call damaged.
-      BSMTP_CHECK(inflateReset(&z.stream) == Z_OK);
+      // Another member begins (RFC 1952 2.2), or garbage, which the inflater will call damaged.
+      if (z.inflater->begin_member() == Inflater::State::kNoMemory) {
+        return no_memory();
+      }
       z.between_members = false;
+      z.member_out = 0;
     }
     TRY_ASSIGN(const std::size_t made, z.step(out));
     if (made > 0) {
       return made;
     }
-    if (z.at_end && z.stream.avail_in == 0 && !z.between_members) {
+    if (z.at_end && z.in.empty() && !z.between_members) {
       return Status::permanent("5.6.0", "compressed data end too early");
     }
   }
 }
 
 std::uint64_t GunzipSource::octets_in() const {
-  return impl_->total_in - impl_->stream.avail_in;
+  return impl_->total_in - impl_->in.size();
 }
 
 std::uint64_t GunzipSource::octets_out() const {

@@ -1,5 +1,5 @@
 // gzip (RFC 1952) as streaming filters: GzipSink compresses, GunzipSource expands under limits.
-// Constant memory (about 300 KiB to pack, 110 KiB to open). Only user of zlib.
+// Constant memory (about 300 KiB to pack, 160 KiB to open). Only this module uses zlib and ISA-L.
 // The output is deterministic: one member, no name, time 0. The reader takes several members
 // (RFC 1952 2.2 allows them), refuses everything behind the last, and stops a decompression
 // bomb at the limit before the octets reach its caller.
@@ -38,9 +38,17 @@ struct InflateLimits {
   std::uint64_t free_bytes = 1ULL << 20U;
 };
 
+enum class InflateEngine {
+  kZlib,
+  // ISA-L where this was built with it, else zlib: more than twice as fast, but its decoder is
+  // assembly. Only for data from a sender who is known (docs/decisions/0004-isal.md).
+  kFast,
+};
+
 class GunzipSource final : public Source {
  public:
-  GunzipSource(Source& from, const InflateLimits& limits);
+  GunzipSource(Source& from, const InflateLimits& limits,
+               InflateEngine engine = InflateEngine::kZlib);
   ~GunzipSource() override;
   GunzipSource(const GunzipSource&) = delete;
   GunzipSource& operator=(const GunzipSource&) = delete;

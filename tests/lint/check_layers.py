@@ -15,6 +15,7 @@ import tempfile
 CONFINED = {
     "gpgme.h": {"common/crypto"},
     "zlib.h": {"common/codec"},
+    "isa-l/": {"common/codec"},
     "openssl/": {"common/digest"},
     "libmilter/": {"milter"},
     "sqlite3.h": {"common/ledger"},
