@@ -286,6 +286,8 @@ Result<Opened> Opener::process(const Proof& proof) {
                          structure_.part_header, limits,         proof.policy->agreement};
   // A batch that neither a signature nor a checksum guards may have been cut between messages.
   payload.require_quit = !structure_.is_signed && !structure_.compressed;
+  // Strangers' octets do not get to an inflater written in assembly.
+  payload.engine = proof.is_signed ? codec::InflateEngine::kFast : codec::InflateEngine::kZlib;
   payload.check_header = [&](const mail::EntityHeader& header) {
     return check_manifest(proof, header);
   };

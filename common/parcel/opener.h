@@ -40,7 +40,7 @@ struct PeerPolicy {
 };
 
 struct OpenRequest {
-  os::FileOps* ops = nullptr;
+  os::FileOps* ops = nullptr;      // a second thread may call read_at() beside other calls
   const os::File* file = nullptr;  // the mail as received: CRLF lines, headers first
   std::string host;                // this gateway: the manifest's to= must be this
   std::vector<PeerPolicy> peers;

@@ -8,9 +8,13 @@
 #include "common/codec/gzip.h"
 #include "common/os/fd_stream.h"
 #include "common/parcel/entity_body.h"
+#include "common/parcel/read_ahead.h"
 
 namespace bsmtp::parcel {
 namespace {
+
+// From this size of a part on, unpacking in a second thread saves more than starting one costs.
+constexpr std::uint64_t kReadAheadFrom = 256U << 10U;
 
 // Counts what passes, and keeps the handler's own failures apart from the batch's faults.
 class CountingHandler final : public batch::Handler {
@@ -84,8 +88,12 @@ Result<std::uint64_t> read_layers(const PayloadRequest& request, batch::Handler&
     TRY(request.check_header(request.header));
     return parse_batch(request, decoded.source(), false, handler);
   }
-  codec::GunzipSource plain(decoded.source(), request.limits.inflate);
-  EntityBody inner(plain);
+  codec::GunzipSource gunzip(decoded.source(), request.limits.inflate, request.engine);
+  std::optional<ReadAhead> ahead;
+  if (part.end - part.body >= kReadAheadFrom) {
+    ahead.emplace(gunzip);
+  }
+  EntityBody inner(ahead ? static_cast<Source&>(*ahead) : gunzip);
   TRY_ASSIGN(const mail::EntityHeader header,
              inner.read_header({request.limits.header_bytes, request.limits.header_fields}));
   TRY(check_label(header, request.agreement));

@@ -1,7 +1,8 @@
 // Second half of opening: from the part whose sender is known to the events of its batch.
 //   transfer encoding -> [gzip under caps -> inner header] -> media type, required-extensions ->
 //   the caller's check of the header (manifest) -> the whole batch, exactly one.
-// No layer is ever unwrapped twice.
+// No layer is ever unwrapped twice. The first layers of a big part are unwrapped in a second
+// thread (read_ahead.h), which calls ops.read_at(); it has ended when read_payload() returns.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +26,7 @@ struct PayloadRequest {
   const Limits& limits;
   batch::Agreement agreement;
   bool require_quit = false;
+  codec::InflateEngine engine = codec::InflateEngine::kZlib;
   // Asked with the header that stands right on the batch, before the batch is read.
   std::function<Status(const mail::EntityHeader&)> check_header{};
 };
