@@ -1,8 +1,8 @@
 // Second half of opening: from the part whose sender is known to the events of its batch.
 //   transfer encoding -> [gzip under caps -> inner header] -> media type, required-extensions ->
 //   the caller's check of the header (manifest) -> the whole batch, exactly one.
-// No layer is ever unwrapped twice. The first layers of a big part are unwrapped in a second
-// thread (read_ahead.h), which calls ops.read_at(); it has ended when read_payload() returns.
+// No layer is ever unwrapped twice. Of a big part, decoding and inflating run in a thread each
+// (read_ahead.h), which call ops.read_at(); they have ended when read_payload() returns.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,8 @@
-// Reads a Source in a second thread, a few blocks ahead of whoever reads from here: unpacking a
-// verified parcel runs beside parsing and writing it (docs/performance.md). What comes out, and
-// after how many octets a failure comes, is as if the source were read directly. Memory: kBlocks
-// blocks of kBlockSize. The destructor stops the thread, whatever was reached.
+// Reads a Source in a second thread, a few blocks ahead of whoever reads from here: the layers of a
+// verified parcel are undone beside each other and beside parsing and writing
+// (docs/performance.md). What comes out, and after how many octets a failure comes, is as if the
+// source were read directly. Memory: kBlocks blocks of kBlockSize. The destructor stops the thread,
+// whatever was reached.
 // Threads: used by one; `from` belongs to the second thread until this object is gone.
 #pragma once
 
