@@ -41,7 +41,7 @@ struct InflateLimits {
 enum class InflateEngine {
   kZlib,
   // ISA-L where this was built with it, else zlib: more than twice as fast, but its decoder is
-  // assembly. Only for data from a sender who is known (docs/decisions/0004-isal.md).
+  // assembly. Only for data from a sender who is known (docs/decisions/0005-isal.md).
   kFast,
 };
 
