@@ -1,6 +1,7 @@
 """A spool and a configuration for tests of the real bsmtp-out, and ways to run it."""
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +20,16 @@ host = other.example
 recipient-domains = *
 openpgp-key = 1123456789ABCDEF0123456789ABCDEF01234567
 """
+
+
+def needed_libraries(program):
+    """Shared libraries that the dynamic loader would have to find, by readelf."""
+    dynamic = subprocess.run(["readelf", "-d", program], capture_output=True, text=True, check=True)
+    return re.findall(r"\(NEEDED\).*\[(.*)\]", dynamic.stdout)
+
+
+def is_sanitized(program):
+    return any("san.so" in name for name in needed_libraries(program))
 
 
 class Site:
