@@ -47,7 +47,8 @@ std::size_t Delivery::accepted() const {
 
 // One transaction under way.
 struct Client::Run {
-  explicit Run(const mail::Envelope& e) : envelope(e), fates(e.recipients.size(), Fate::kOpen) {
+  Run(const mail::Envelope& e, const std::function<void()>& while_waiting)
+      : envelope(e), meanwhile(while_waiting), fates(e.recipients.size(), Fate::kOpen) {
     delivery.recipients.resize(e.recipients.size());
   }
 
@@ -60,6 +61,7 @@ struct Client::Run {
   enum class Fate { kOpen, kAccepted, kDecided };
 
   const mail::Envelope& envelope;
+  const std::function<void()>& meanwhile;
   Delivery delivery;
   std::vector<Fate> fates;  // as the recipients
   std::vector<Command> commands;
@@ -248,6 +250,9 @@ bool Client::send_window(Run& run) {
     run.decide_all(Stage::kMail, {}, written);
     return false;
   }
+  if (run.answered == 0 && run.meanwhile) {
+    run.meanwhile();
+  }
   while (run.answered < run.sent) {
     if (!take_reply(run)) return false;
   }
@@ -263,8 +268,9 @@ Delivery Client::send(const mail::Envelope& envelope, Source& stuffed) {
   return send(envelope, [&](Sink& sink) { return copy(stuffed, sink).status(); });
 }
 
-Delivery Client::send(const mail::Envelope& envelope, const TextWriter& writer) {
-  Run run(envelope);
+Delivery Client::send(const mail::Envelope& envelope, const TextWriter& writer,
+                      const std::function<void()>& meanwhile) {
+  Run run(envelope, meanwhile);
   run.delivery.dsn_passed_on = extensions_.dsn;
   if (!usable_) {
     run.delivery.outcome = Outcome::kNotSent;

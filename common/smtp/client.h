@@ -100,7 +100,10 @@ class Client {
   // or its text holds an end dot, NUL, bare CR or bare LF or does not end in CRLF, the
   // connection is dropped before the end dot and that Status is every accepted recipient's.
   // Never call it again after usable() turned false.
-  Delivery send(const mail::Envelope& envelope, const TextWriter& writer);
+  // `meanwhile` is called once, when commands are on their way and before a reply is waited for:
+  // time the caller can use. Not called when nothing could be sent.
+  Delivery send(const mail::Envelope& envelope, const TextWriter& writer,
+                const std::function<void()>& meanwhile = {});
   // The same with the text read from `stuffed` to its end.
   Delivery send(const mail::Envelope& envelope, Source& stuffed);
 

@@ -74,25 +74,29 @@ void DeliveryWorker::hand_over(Attempt attempt) {
 }
 
 smtp::Delivery DeliveryWorker::transact(Attempt& attempt) {
-  prefetch();
-  submit_journal(&attempt);
   std::optional<Status> gate_status;
   const std::string lines = handover_lines(meta_of(attempt.job), attempt.job.message,
                                            shared_.config->host, shared_.clock.now());
   const mail::Envelope envelope = remaining_envelope(attempt.item->envelope(), attempt.states);
-  smtp::Delivery delivery = mta_.send(envelope, [&](Sink& sink) {
+  const auto write_text = [&](Sink& sink) {
     gate_status = journal_.wait(attempt.gate);
     TRY(*gate_status);
     return write_handover(*attempt.item, lines, shared_.config->host, sink);
-  });
-  if (!gate_status) {
+  };
+  // The MTA is thinking about MAIL and RCPT then.
+  const auto meanwhile = [this, &attempt] {
+    prefetch();
+    submit_journal(&attempt);
+  };
+  smtp::Delivery delivery = mta_.send(envelope, write_text, meanwhile);
+  if (!gate_status && attempt.gate) {
     gate_status = journal_.wait(attempt.gate);
   }
-  if (gate_status->is_ok()) {
-    complete(attempt.gate);
-  } else {
+  if (gate_status && !gate_status->is_ok()) {
     log::alarm("ledger", gate_status->text());
     flush();
+  } else if (attempt.gate) {
+    complete(attempt.gate);
   }
   return delivery;
 }

@@ -70,10 +70,10 @@ Status HostMta::ready() {
   return status;
 }
 
-smtp::Delivery HostMta::send(const mail::Envelope& envelope,
-                             const smtp::Client::TextWriter& writer) {
+smtp::Delivery HostMta::send(const mail::Envelope& envelope, const smtp::Client::TextWriter& writer,
+                             const std::function<void()>& meanwhile) {
   BSMTP_CHECK(link_ != nullptr && link_->client().usable());
-  return link_->client().send(envelope, writer);
+  return link_->client().send(envelope, writer, meanwhile);
 }
 
 const smtp::Extensions& HostMta::extensions() const {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -32,7 +33,8 @@ class HostMta {
   // Connected and greeted, or why not.
   Status ready();
   // ready() must have been ok. After this the connection is reopened by ready() when broken.
-  smtp::Delivery send(const mail::Envelope& envelope, const smtp::Client::TextWriter& writer);
+  smtp::Delivery send(const mail::Envelope& envelope, const smtp::Client::TextWriter& writer,
+                      const std::function<void()>& meanwhile = {});
   const smtp::Extensions& extensions() const;
   bool is_open() const;
   // QUIT, if connected.
