@@ -65,6 +65,29 @@ std::size_t field_name_length(std::string_view line) {
 
 // ---- HeaderScanner
 
+std::string received_id(std::string_view value) {
+  constexpr std::size_t kLongest = 100;
+  int depth = 0;
+  bool next = false;
+  for (const std::string_view word : split_blank(value)) {
+    const bool outside = depth == 0 && !word.starts_with('(');
+    if (outside && next) {
+      const std::string_view id = word.substr(0, word.find(';'));
+      const bool plain =
+          !id.empty() && id.size() <= kLongest && std::all_of(id.begin(), id.end(), [](char c) {
+            return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                   c == '-' || c == '_' || c == '.';
+          });
+      return plain ? std::string(id) : std::string();
+    }
+    next = outside && iequals(word, "id");
+    for (const char c : word) {
+      depth += c == '(' ? 1 : c == ')' && depth > 0 ? -1 : 0;
+    }
+  }
+  return "";
+}
+
 HeaderScanner::HeaderScanner(Options options) : options_(std::move(options)) {}
 
 bool HeaderScanner::wanted(std::string_view name) const {

@@ -28,6 +28,11 @@ struct HeaderField {
   std::string value;  // unfolded (line ends removed, blanks kept) and trimmed
 };
 
+// Queue id in the value of a Received field (RFC 5321 4.4, clause "id"): the first word after "id"
+// outside comments. "" when there is none, or one that is no plain word of at most 100 letters,
+// digits, "-", "_" or ".".
+std::string received_id(std::string_view value);
+
 class HeaderScanner final : public Sink {
  public:
   struct Options {

@@ -48,6 +48,10 @@ Status TextFilter::finish() {
   return stuffer_.finish();
 }
 
+std::string TextFilter::queue_id() const {
+  return header_.fields().empty() ? std::string() : mail::received_id(header_.fields()[0].value);
+}
+
 Status TextFilter::check_hops() {
   checked_ = true;
   if (header_.received() > options_.max_received) {

@@ -32,6 +32,8 @@ class TextFilter final : public Sink {
 
   // Of the text as CRLF, not dot-stuffed, and whether any octet is over 127.
   const mail::TextFacts& facts() const { return stuffer_.facts(); }
+  // The id in the topmost Received field, which the host MTA has just written: its queue id.
+  std::string queue_id() const;
   std::uint64_t received() const { return header_.received(); }  // Received fields seen
 
  private:

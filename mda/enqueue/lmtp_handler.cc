@@ -170,8 +170,10 @@ void EnqueueHandler::commit(Share& share) {
     return;
   }
   const mail::Envelope& envelope = share.envelope;
-  log::enqueued(share.id, "", share.peer, envelope.sender, envelope.recipients.front().address,
-                envelope.recipients.size(), share.writer->text().facts().octets);
+  // LMTP does not carry the MTA's queue id, and sendmail does not log our reply.
+  log::enqueued(share.id, share.writer->text().queue_id(), share.peer, envelope.sender,
+                envelope.recipients.front().address, envelope.recipients.size(),
+                share.writer->text().facts().octets);
 }
 
 std::vector<lmtp::Outcome> EnqueueHandler::deliver(Source& text) {

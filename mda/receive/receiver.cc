@@ -5,6 +5,7 @@
 #include "common/digest/sha256.h"
 #include "common/log/events.h"
 #include "common/mail/address.h"
+#include "common/mail/header.h"
 #include "common/mail/line.h"
 #include "common/os/deadline.h"
 #include "common/os/fd_stream.h"
@@ -119,6 +120,7 @@ struct Receiver::Raw {
       : ops(other.ops),
         path(std::exchange(other.path, "")),
         sha256(std::move(other.sha256)),
+        queue_id(std::move(other.queue_id)),
         size(other.size) {}
   Raw& operator=(Raw&&) = delete;
   Raw(const Raw&) = delete;
@@ -133,8 +135,40 @@ struct Receiver::Raw {
   os::FileOps* ops;
   std::string path;
   std::string sha256;
+  std::string queue_id;  // in the topmost Received field, the host MTA's
   std::uint64_t size = 0;
 };
+
+namespace {
+
+// Passes all on and looks at the header.
+class HeaderTee final : public Sink {
+ public:
+  explicit HeaderTee(Sink& next) : next_(next), header_(options()) {}
+  Status write(std::string_view data) override {
+    if (!header_.done()) {
+      TRY(header_.write(data));
+    }
+    return next_.write(data);
+  }
+  Status finish() override { return next_.finish(); }
+  std::string queue_id() const {
+    return header_.fields().empty() ? std::string() : mail::received_id(header_.fields()[0].value);
+  }
+
+ private:
+  static mail::HeaderScanner::Options options() {
+    mail::HeaderScanner::Options options;
+    options.strict = false;
+    options.keep = {"received"};
+    return options;
+  }
+
+  Sink& next_;
+  mail::HeaderScanner header_;
+};
+
+}  // namespace
 
 Receiver::Receiver(std::shared_ptr<const config::Config> config, os::FileOps& ops,
                    const Clock& clock, std::function<Status()> before_commit)
@@ -152,12 +186,14 @@ Result<Receiver::Raw> Receiver::store_raw(const spool::Spool& spool, Source& inp
   os::FileSink sink(ops_, file);
   digest::Sha256Sink digest(&sink);
   LimitSink limit(digest, config_->max_parcel_bytes);
-  mail::CrlfNormaliser crlf(limit);
+  HeaderTee header(limit);
+  mail::CrlfNormaliser crlf(header);
   TRY(copy(input, crlf).status());
   TRY(crlf.finish());
   TRY(sink.finish());
   TRY(ops_.close(file));
   raw.sha256 = digest.hex();
+  raw.queue_id = header.queue_id();
   raw.size = sink.count();
   return raw;
 }
@@ -269,6 +305,9 @@ Result<ReceiveReport> Receiver::receive(const ReceiveRequest& request, Source& i
     return report;
   }
   TRY_ASSIGN(const Raw raw, store_raw(spool, input));
+  if (named.queue_id.empty()) {  // LMTP does not carry it
+    named.queue_id = raw.queue_id;
+  }
   TRY_ASSIGN(report, open_parcel(spool, named, raw.path));
   if (report.outcome == ReceiveOutcome::kDropped ||
       report.outcome == ReceiveOutcome::kQuarantined) {

@@ -221,5 +221,36 @@ TEST(FieldNameLength, KnowsFields) {
   }
 }
 
+TEST(ReceivedId, IsTheFirstOutsideComments) {
+  struct Case {
+    const char* name;
+    const char* value;
+    const char* id;
+  };
+  const std::vector<Case> cases = {
+      {"Postfix by SMTP",
+       "from pc (pc.domain.com [10.99.0.67])\tby hub.domain.com (Postfix) with ESMTP id 4D5F1\tfor "
+       "<user@domain.co.uk>; Sun, 22 Nov 2026 01:10:00 +0000 (UTC)",
+       "4D5F1"},
+      {"Postfix, local", "by hub.domain.com (Postfix, from userid 0) id 4AB12; Sun, 22 Nov",
+       "4AB12"},
+      {"sendmail with TLS",
+       "from a.example (a.example [192.0.2.1]) by hub.domain.com (8.17.1.9/8.17.1) with ESMTPS id "
+       "6AM6I2nA000453 (version=TLSv1.3 cipher=X bits=256 verify=OK) for <b@c>; Sun, 22",
+       "6AM6I2nA000453"},
+      {"id at the end", "by x with LMTP id A1;", "A1"},
+      {"only in a comment", "from a (said id evil here) by b (one (id two) id three); now", ""},
+      {"a recipient later", "by b id A9 for <\"x id y\"@z>; now", "A9"},
+      {"no plain word", "by b id A=9\x1b; now", ""},
+      {"nothing after it", "by b id", ""},
+      {"too long", nullptr, ""},
+      {"empty", "", ""},
+  };
+  const std::string too_long = "by b id " + std::string(101, 'A');
+  for (const Case& c : cases) {
+    EXPECT_EQ(received_id(c.value == nullptr ? too_long : c.value), c.id) << c.name;
+  }
+}
+
 }  // namespace
 }  // namespace bsmtp::mail
