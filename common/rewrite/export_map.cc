@@ -110,9 +110,11 @@ class Exporter {
   void catch_all(std::string_view key, const Rule& rule) {
     const Answer answer = ask(str_cat({kProbeLabel, ".example.invalid"}));
     if (!answer.peer.empty() && key == ".") {
-      note(rule, str_cat({"tunnels all other mail to ", answer.peer,
-                          "; set default_transport = ", options_.transport, ":",
-                          nexthop(options_, answer.peer), " and export with direct = smtp:"}));
+      const std::string all = str_cat({"tunnels all other mail to ", answer.peer});
+      note(rule, options_.sendmail ? str_cat({all, "; the milter alone follows it"})
+                                   : str_cat({all, "; set default_transport = ", options_.transport,
+                                              ":", nexthop(options_, answer.peer),
+                                              " and export with direct = smtp:"}));
     } else if (key == "$*") {
       note(rule, "applies to every address; no table can follow it");
     }
@@ -178,6 +180,11 @@ class Exporter {
     for (const std::string& address : t_.exempt) {
       if (address.ends_with(suffix)) {
         table_[address] = ExportEntry{address, "", ""};
+        if (options_.sendmail) {
+          const std::string detail =
+              address.substr(0, address.size() - suffix.size()) + "+*" + suffix;
+          table_[detail] = ExportEntry{detail, "", ""};
+        }
       }
     }
     for (const char* user : {"postmaster", "abuse"}) {
@@ -213,6 +220,12 @@ class Exporter {
 }  // namespace
 
 Export export_postfix(const RuleSet& rules, const ExportOptions& options) {
+  return Exporter(rules, options).run();
+}
+
+Export export_sendmail(const RuleSet& rules) {
+  ExportOptions options;
+  options.sendmail = true;
   return Exporter(rules, options).run();
 }
 

@@ -26,6 +26,9 @@ struct ExportOptions {
   // What exempt addresses get. ":" (no change) keeps a relayhost; where default_transport is the
   // tunnel (a "." rule), "smtp:" keeps parcels out of it.
   std::string direct = ":";
+  // makemap(8) source for FEATURE(`bsmtp') (m4/) instead: values are the peer's pseudo-domain or
+  // "direct"; the fields above are not used. Set by export_sendmail().
+  bool sendmail = false;
 };
 
 struct ExportEntry {
@@ -44,6 +47,10 @@ struct Export {
 // transport:nexthop, more specific rules that leave mail to the MTA and exempt addresses to ":"
 // (do not change), and ".bsmtp.invalid" to the transport with the pseudo-domain as nexthop.
 Export export_postfix(const RuleSet& rules, const ExportOptions& options = {});
+// The same decisions for sendmail's ruleset bsmtp_route, which looks up address, user+*@host, host
+// and parents: domains to the peer's pseudo-domain, exceptions to "direct", each exempt address
+// with and without +detail, and ".bsmtp.invalid" as the sign that the map is there at all.
+Export export_sendmail(const RuleSet& rules);
 // regexp_table(5): every gateway's <user>+anything, which a plain table catches only where
 // recipient_delimiter is "+". Stands before the table in transport_maps.
 std::string export_postfix_regexp(const RuleSet& rules, std::string_view direct = ":");

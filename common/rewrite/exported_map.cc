@@ -21,9 +21,25 @@ std::string padded(std::size_t number) {
   return std::string(kMapDigits > digits.size() ? kMapDigits - digits.size() : 0, '0') + digits;
 }
 
+constexpr std::string_view kPostfixHead =
+    "# Written by bsmtpctl rules export --postfix; it is replaced, so do not edit it.\n"
+    "# transport_maps = ..., texthash:THIS FILE. docs/rewrite-rules.md explains it.\n";
+constexpr std::string_view kSendmailHead =
+    "# Written by bsmtpctl rules export --sendmail; it is replaced, so do not edit it.\n"
+    "# makemap hash /etc/mail/bsmtp <THIS FILE. docs/install-sendmail.md explains it.\n";
+
+std::string value_of(const ExportEntry& entry, const ExportOptions& options) {
+  if (options.sendmail) {
+    return entry.peer.empty() ? "direct" : pseudo_domain(entry.peer);
+  }
+  return entry.peer.empty() ? options.direct
+                            : options.transport + ":" + nexthop(options, entry.peer);
+}
+
 Status damaged(const std::string& path, std::string_view why) {
-  return Status::temporary("4.3.5", path + " is no map of ours: " + std::string(why) +
-                                        "; write it with bsmtpctl rules export --postfix --write");
+  return Status::temporary(
+      "4.3.5", path + " is no map of ours: " + std::string(why) +
+                   "; write it with bsmtpctl rules export --write, with --postfix or --sendmail");
 }
 
 }  // namespace
@@ -33,9 +49,7 @@ std::string nexthop(const ExportOptions& options, std::string_view peer) {
 }
 
 std::string format_map(const Export& map, const ExportOptions& options) {
-  std::string body =
-      "# Written by bsmtpctl rules export --postfix; it is replaced, so do not edit it.\n"
-      "# transport_maps = ..., texthash:THIS FILE. docs/rewrite-rules.md explains it.\n";
+  std::string body = std::string(options.sendmail ? kSendmailHead : kPostfixHead);
   for (const std::string& line : map.left_out) {
     body += "# not in this table: " + printable(line) + "\n";
   }
@@ -43,16 +57,16 @@ std::string format_map(const Export& map, const ExportOptions& options) {
   std::size_t lines = 0;
   for (const ExportEntry& entry : map.entries) {
     body += entry.key + "\t";
-    body += entry.peer.empty() ? options.direct
-                               : options.transport + ":" + nexthop(options, entry.peer);
-    body += "\n";
+    body += value_of(entry, options) + "\n";
     if (entry.key.find('@') == std::string::npos) {
       index +=
           str_cat({kMapIndexMark, entry.key, " ", entry.peer.empty() ? "-" : entry.peer, "\n"});
       ++lines;
     }
   }
-  body += str_cat({kPseudoSuffix, "\t", options.transport, ":", options.nexthop, "\n"});
+  body += options.sendmail
+              ? str_cat({kPseudoSuffix, "\ttunnel\n"})
+              : str_cat({kPseudoSuffix, "\t", options.transport, ":", options.nexthop, "\n"});
   const std::size_t header = kMapMagic.size() + kMapDigits + kMapLines.size() + kMapDigits + 1;
   return str_cat({kMapMagic, padded(header + body.size()), kMapLines, padded(lines), "\n", body,
                   index, kMapEnd});

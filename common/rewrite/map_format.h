@@ -2,7 +2,8 @@
 // exported_map.cc searches it.
 //   #bsmtp-map 1 index=NNNNNNNNNNNN lines=NNNNNNNNNNNN     first line, decimal, fixed width
 //   # comments, what was left out
-//   key<TAB>transport:nexthop                              the Postfix table, sorted
+//   key<TAB>transport:nexthop                              the Postfix table, sorted, or
+//   key<TAB>pseudo-domain|direct                           the sendmail table, sorted
 //   #=key peer                                             from octet `index`: sorted by key,
 //   #=key -                                                "-" = left to the MTA
 //   #end

@@ -78,7 +78,8 @@ constexpr auto kCommands = std::to_array<Command>({
      "Show what the rewrite rules do with an address, probe by probe", RunAs::kCaller,
      NeedsConfig::kYes, rules_test_command},
     {"rules export",
-     "[--postfix] [--regexp] [--write] [--output FILE] [--transport NAME] [--nexthop HOP]",
+     "[--postfix] [--sendmail] [--regexp] [--write] [--output FILE] [--transport NAME] [--nexthop "
+     "HOP]",
      "Write the static map that routes tunneled domains without the milter", RunAs::kCaller,
      NeedsConfig::kYes, rules_export_command},
 

@@ -160,7 +160,7 @@ namespace {
 // The command line's word, else the configuration's.
 Result<rewrite::ExportOptions> export_options_of(const config::Config& config,
                                                  const RulesExportOptions& options) {
-  rewrite::ExportOptions out{options.transport, options.nexthop, options.direct};
+  rewrite::ExportOptions out{options.transport, options.nexthop, options.direct, false};
   if (!options.transport.empty()) {
     return out;
   }
@@ -187,9 +187,16 @@ Status rules_export(const config::Config& config, const RulesExportOptions& opti
                                           printable(config.export_map) +
                                           "; it does not go with --regexp or --output");
   }
+  if (options.sendmail &&
+      (options.regexp || !options.nexthop.empty() || !options.transport.empty())) {
+    return Status::permanent("5.5.4",
+                             "--regexp, --transport and --nexthop are Postfix'; they do "
+                             "not go with --sendmail");
+  }
   TRY_ASSIGN(const auto rules, rewrite::RuleSet::load(config.rewrite_rules, rule_options(config)));
   TRY_ASSIGN(const rewrite::ExportOptions export_options, export_options_of(config, options));
-  const rewrite::Export map = export_postfix(*rules, export_options);
+  const rewrite::Export map =
+      options.sendmail ? export_sendmail(*rules) : export_postfix(*rules, export_options);
   const std::string text =
       options.regexp ? export_postfix_regexp(*rules, options.direct) : map.text;
   const std::string path = options.write ? config.export_map : options.output;

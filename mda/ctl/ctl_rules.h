@@ -28,6 +28,7 @@ struct RulesTestOptions {
 Status rules_test(const config::Config& config, const RulesTestOptions& options, std::ostream& out);
 
 struct RulesExportOptions {
+  bool sendmail = false;     // --sendmail: makemap(8) source instead of a Postfix table
   bool regexp = false;       // --regexp: the regexp_table(5) companion instead
   bool write = false;        // --write: to config.export_map, atomically, not to `out`
   std::string output;        // --output F: to F, atomically
@@ -36,7 +37,7 @@ struct RulesExportOptions {
   std::string direct = ":";  // --direct: what exempt addresses get, e.g. "smtp:"
   bool json = false;         // entries and what was left out, as JSON, on `out`
 };
-// --postfix. Without write and output the map itself goes to `out`.
+// --postfix or --sendmail. Without write and output the map itself goes to `out`.
 Status rules_export(const config::Config& config, const RulesExportOptions& options,
                     std::ostream& out);
 

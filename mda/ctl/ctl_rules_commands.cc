@@ -18,6 +18,10 @@ Result<int> rules_test_command(Context& context, const Arguments& arguments) {
 
 Result<int> rules_export_command(Context& context, const Arguments& arguments) {
   RulesExportOptions options;
+  options.sendmail = arguments.has("sendmail");
+  if (options.sendmail && arguments.has("postfix")) {
+    return Status::permanent("5.5.4", "give --postfix or --sendmail, not both");
+  }
   options.regexp = arguments.has("regexp");
   options.write = arguments.has("write");
   options.output = arguments.value("output");

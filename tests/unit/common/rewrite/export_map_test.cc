@@ -81,6 +81,34 @@ TEST(ExportMap, SeedOnTheHub) {
   }
 }
 
+TEST(ExportMap, SendmailSaysTheSameInItsOwnWords) {
+  const Export map = export_sendmail(*rules_of(testing::kSeedRules));
+  const Export postfix = export_postfix(*rules_of(testing::kSeedRules));
+  auto expected = table_of(postfix);
+  expected["bsmtp+*@athena.domain.co.uk"] = "";  // the ruleset looks up user+*@host for details
+  EXPECT_EQ(table_of(map), expected);
+  EXPECT_EQ(map.left_out, postfix.left_out);
+  const auto has = [&](std::string_view line) {
+    return map.text.find("\n" + std::string(line) + "\n") != std::string::npos;
+  };
+  EXPECT_TRUE(has(".domain.co.uk\tremote1.bsmtp.invalid")) << map.text;
+  EXPECT_TRUE(has("bsmtp@athena.domain.co.uk\tdirect")) << map.text;
+  EXPECT_TRUE(has("bsmtp+*@athena.domain.co.uk\tdirect")) << map.text;
+  EXPECT_FALSE(has("postmaster+*@athena.domain.co.uk\tdirect")) << map.text;
+  EXPECT_TRUE(has(".bsmtp.invalid\ttunnel")) << map.text;
+  EXPECT_EQ(map.text.find("bsmtp-out:"), std::string::npos) << map.text;
+}
+
+TEST(ExportMap, SendmailLeavesExceptionsToTheMta) {
+  const Export map =
+      export_sendmail(*rules_of(".domain.co.uk $U%$H$D@BSOUT-REMOTE1\n"
+                                ".left.domain.co.uk $U%$H$D@TCP-DAEMON\n"
+                                ". $U%$H@BSOUT-REMOTE2\n"));
+  EXPECT_NE(map.text.find("\n.left.domain.co.uk\tdirect\n"), std::string::npos) << map.text;
+  ASSERT_EQ(map.left_out.size(), 1U);
+  EXPECT_NE(map.left_out[0].find("the milter alone"), std::string::npos) << map.left_out[0];
+}
+
 TEST(ExportMap, FixedNexthopForLmtp) {
   const Export map = export_postfix(*rules_of(testing::kSeedRules),
                                     ExportOptions{"lmtp", "unix:private/bsmtp-out", ":"});
@@ -232,6 +260,14 @@ TEST_F(MapFile, WrittenAndFound) {
   EXPECT_EQ(found.find(""), std::nullopt);
   EXPECT_EQ(found.find("."), std::nullopt);
   EXPECT_EQ(found.find("="), std::nullopt);
+}
+
+TEST_F(MapFile, SendmailFlavourIsFoundToo) {
+  ASSERT_TRUE(write_map_file(path_, export_sendmail(*rules_of(testing::kSeedRules)).text).is_ok());
+  const auto map = ExportedMap::open(path_);
+  ASSERT_TRUE(map.is_ok()) << map.status().to_string();
+  EXPECT_EQ(map->find("x.domain.co.uk"), "remote1");
+  EXPECT_EQ(map->find("bsmtp.invalid"), std::nullopt);
 }
 
 TEST_F(MapFile, EveryKeyOfABigMapIsFound) {
