@@ -18,6 +18,7 @@ need "sbin/bsmtpctl"
 for page in bsmtp-milter.8 bsmtp-out.8 bsmtp-in.8 bsmtp-dispatch.8 bsmtpctl.8; do need "man/man8/$page"; done
 for page in bsmtp.conf.5 bsmtp-parcel.5; do need "man/man5/$page"; done
 need "bsmtp-tunnel/bsmtp.conf.example"
+for file in bsmtp.m4 feature/bsmtp.m4 mailer/bsmtp.m4 example.mc; do need "bsmtp-tunnel/m4/$file"; done
 need "systemd/system/bsmtp-milter.service"
 need "systemd/system/bsmtp-dispatch.service"
 need "systemd/system/bsmtp-dispatch-once@.path"
