@@ -11,6 +11,7 @@
 #include "common/rewrite/rules.h"
 #include "mda/ctl/ctl_process.h"
 #include "mda/ctl/ctl_rules.h"
+#include "mda/ctl/ctl_sendmail.h"
 
 namespace bsmtp::mda::ctl {
 namespace {
@@ -74,18 +75,18 @@ std::vector<Order> own_orders(const config::Config& c) {
   };
 }
 
-void check_postfix_times(const config::Config& c, const MtaParameter& mta, Findings& findings,
-                         std::uint64_t& bad) {
+void check_mta_times(const config::Config& c, const MtaParameter& mta, const MtaNames& names,
+                     Findings& findings, std::uint64_t& bad) {
   const auto queue = mta_time(mta, "maximal_queue_lifetime");
   if (queue) {
-    judge({"delivery-expire + Postfix maximal_queue_lifetime", c.delivery_expire + *queue,
-           "parcel-lifetime", c.parcel_lifetime,
-           "the MTA could hand over a parcel that the peer refuses as expired"},
-          findings, bad);
-    judge({"Postfix maximal_queue_lifetime", *queue, "keep-sent", c.keep_sent,
+    judge(
+        {"delivery-expire + " + names.queue_lifetime, c.delivery_expire + *queue, "parcel-lifetime",
+         c.parcel_lifetime, "the MTA could hand over a parcel that the peer refuses as expired"},
+        findings, bad);
+    judge({names.queue_lifetime, *queue, "keep-sent", c.keep_sent,
            "a parcel's late bounce would find its senders gone, and nobody would be told", false},
           findings, bad);
-    judge({"accept-while-stalled", c.accept_while_stalled, "Postfix maximal_queue_lifetime", *queue,
+    judge({"accept-while-stalled", c.accept_while_stalled, names.queue_lifetime, *queue,
            "mail would be taken from the MTA when its own queue already gave up"},
           findings, bad);
   }
@@ -125,12 +126,13 @@ MtaParameter postfix_parameters() {
   };
 }
 
-void check_timers(const config::Config& config, const MtaParameter& mta, Findings& findings) {
+void check_timers(const config::Config& config, const MtaParameter& mta, Findings& findings,
+                  const MtaNames& names) {
   std::uint64_t bad = 0;
   for (const Order& order : own_orders(config)) {
     judge(order, findings, bad);
   }
-  check_postfix_times(config, mta, findings, bad);
+  check_mta_times(config, mta, names, findings, bad);
   if (config.smtp_timeout < std::chrono::seconds(600)) {
     findings.warn("timers",
                   "smtp-timeout = " + format_duration(config.smtp_timeout) +
@@ -142,11 +144,13 @@ void check_timers(const config::Config& config, const MtaParameter& mta, Finding
   }
 }
 
-void check_sizes(const config::Config& config, const MtaParameter& mta, Findings& findings) {
+void check_sizes(const config::Config& config, const MtaParameter& mta, Findings& findings,
+                 const MtaNames& names) {
   const auto limit = parse_u64(mta("message_size_limit"));
   if (!limit || *limit == 0) {
-    findings.ok("sizes", limit ? "the MTA has no message size limit"
-                               : "no Postfix here: compare the parcel size with the MTA's limit");
+    findings.ok("sizes",
+                limit ? "the MTA has no message size limit"
+                      : "no MTA that we know here: compare the parcel size with the MTA's limit");
     return;
   }
   bool good = true;
@@ -156,20 +160,21 @@ void check_sizes(const config::Config& config, const MtaParameter& mta, Findings
       findings.problem("peer " + peer.name,
                        str_cat({"max-bytes = ", format_size(peer.max_bytes),
                                 " can make a parcel of ", std::to_string(wire_size(peer.max_bytes)),
-                                " octets; Postfix message_size_limit is ", std::to_string(*limit)}),
+                                " octets; ", names.size_limit, " is ", std::to_string(*limit)}),
                        "lower max-bytes to " + std::to_string((*limit - 16384 - 78) / 78 * 57) +
-                           " or raise message_size_limit on both hosts");
+                           " or raise the MTA's limit on both hosts");
     }
   }
   if (config.max_parcel_bytes < *limit) {
     good = false;
     findings.warn("sizes",
                   str_cat({"max-parcel-bytes = ", format_size(config.max_parcel_bytes),
-                           " is below Postfix message_size_limit = ", std::to_string(*limit)}),
+                           " is below ", names.size_limit, " = ", std::to_string(*limit)}),
                   "raise max-parcel-bytes: the MTA takes parcels that bsmtp-in then refuses");
   }
   if (good) {
-    findings.ok("sizes", "parcels fit into message_size_limit = " + std::to_string(*limit));
+    findings.ok("sizes",
+                str_cat({"parcels fit into ", names.size_limit, " = ", std::to_string(*limit)}));
   }
 }
 
@@ -203,7 +208,7 @@ void check_socket(const config::Config& config, const MtaParameter& mta, Finding
   findings.ok("milter-socket", path);
 }
 
-void check_rules(const config::Config& config, Findings& findings) {
+void check_rules(const config::Config& config, Findings& findings, const std::string& flavour) {
   const auto rules = rewrite::RuleSet::load(config.rewrite_rules, rule_options(config));
   if (!rules.is_ok()) {
     findings.problem("rewrite-rules", rules.status().text(),
@@ -215,7 +220,8 @@ void check_rules(const config::Config& config, Findings& findings) {
   }
   findings.ok("rewrite-rules", std::to_string((*rules)->size()) + " rules in " +
                                    std::to_string((*rules)->files().size()) + " files");
-  const std::string remedy = "run `bsmtpctl rules export --postfix --write`";
+  const std::string remedy = str_cat({"run `bsmtpctl rules export ", flavour, " --write`",
+                                      flavour == "--sendmail" ? ", then makemap" : ""});
   const auto map = rewrite::ExportedMap::open(config.export_map);
   if (!map.is_ok()) {
     findings.problem("export-map",
@@ -268,12 +274,17 @@ std::vector<Finding> check_everything(const std::string& config_file, const Cloc
   if (config->peers.empty()) {
     findings.warn("peers", "no peer is configured", "`bsmtpctl peer add NAME --host HOST ...`");
   }
-  const MtaParameter mta = postfix_parameters();
-  check_timers(*config, mta, findings);
-  check_sizes(*config, mta, findings);
+  const auto sendmail = read_sendmail_cf();
+  const MtaParameter mta = sendmail ? sendmail_parameters(*sendmail) : postfix_parameters();
+  const MtaNames names = sendmail ? sendmail_names() : MtaNames();
+  check_timers(*config, mta, findings, names);
+  check_sizes(*config, mta, findings, names);
   check_keys(*config, findings);
   check_spool(*config, findings);
-  check_rules(*config, findings);
+  check_rules(*config, findings, sendmail ? "--sendmail" : "--postfix");
+  if (sendmail) {
+    check_sendmail(*config, *sendmail, findings);
+  }
   check_socket(*config, mta, findings);
   check_listeners(*config, findings);
   return findings.take();

@@ -43,15 +43,25 @@ using MtaParameter = std::function<std::string(const std::string& name)>;
 // Asks postconf; always "" where there is none.
 MtaParameter postfix_parameters();
 
+// What the host MTA calls them, for messages.
+struct MtaNames {
+  std::string queue_lifetime = "Postfix maximal_queue_lifetime";
+  std::string size_limit = "Postfix message_size_limit";
+};
+
 std::vector<Finding> check_everything(const std::string& config_file, const Clock& clock);
 
 // The parts, for tests.
-void check_timers(const config::Config& config, const MtaParameter& mta, Findings& findings);
-void check_sizes(const config::Config& config, const MtaParameter& mta, Findings& findings);
+void check_timers(const config::Config& config, const MtaParameter& mta, Findings& findings,
+                  const MtaNames& names = {});
+void check_sizes(const config::Config& config, const MtaParameter& mta, Findings& findings,
+                 const MtaNames& names = {});
 void check_socket(const config::Config& config, const MtaParameter& mta, Findings& findings);
 void check_keys(const config::Config& config, Findings& findings);
 void check_spool(const config::Config& config, Findings& findings);
-void check_rules(const config::Config& config, Findings& findings);
+// `flavour`: "--postfix" or "--sendmail", for the remedy.
+void check_rules(const config::Config& config, Findings& findings,
+                 const std::string& flavour = "--postfix");
 void check_listeners(const config::Config& config, Findings& findings);
 
 }  // namespace bsmtp::mda::ctl
