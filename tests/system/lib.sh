@@ -25,6 +25,8 @@ say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*"; }
 die() { printf 'system test: %s\n' "$*" >&2; exit 1; }
 skip() { printf 'SKIP: %s\n' "$*"; exit 77; }
 
+# mta HOST: which MTA it has: postfix, or sendmail where RIG_MTA_<host> says so.
+mta() { local variable=RIG_MTA_$1; echo "${!variable:-postfix}"; }
 host_pid() { cat "$RIG_RUN/$1/pid" 2>/dev/null; }
 host_root() { echo "/proc/$(host_pid "$1")/root"; }
 host_alive() { local p; p=$(host_pid "$1") && [ -n "$p" ] && grep -qs "rig-host-$1" "/proc/$p/cmdline"; }
@@ -65,8 +67,10 @@ log_mark() { wc -c <"$(host_root "$1")/var/log/mail.log"; }
 log_since() { tail -c "+$(($2 + 1))" "$(host_root "$1")/var/log/mail.log"; }
 # log_has HOST MARK REGEX. Not grep -q: it would stop reading, and `tail` end by SIGPIPE, with pipefail.
 log_has() { log_since "$1" "$2" | grep -E -- "$3" >/dev/null; }
-queue_empty() { [ -z "$(on "$1" postqueue -j)" ]; }
-queue_flush() { on "$1" postqueue -f; }
+queue_empty() {
+  if [ "$(mta "$1")" = postfix ]; then [ -z "$(on "$1" postqueue -j)" ]; else [ -z "$(on "$1" find /var/spool/mqueue /var/spool/mqueue-client -name '[dqQ]f*')" ]; fi
+}
+queue_flush() { if [ "$(mta "$1")" = postfix ]; then on "$1" postqueue -f; else on "$1" sendmail-mta -q; fi; }
 
 # --- mailboxes ---------------------------------------------------------------------------------
 maildir() { echo "$(host_root "$1")/home/$2/Maildir/new"; }
@@ -104,17 +108,19 @@ bulk() {
   on wan /rig/mail.py bulk --server "${IP[$g]}" --source "${PC[$g]}" --corpus /rig-shared/corpus --count "$count" \
     --prefix "$prefix" --manifest "/rig-shared/$prefix.json" --from "$from" "${to[@]}"
 }
-# verify_bulk PREFIX HOST USER...: JSON of what arrived; true when each arrived once and unchanged.
+# verify_bulk PREFIX HOST USER...: JSON of what arrived; true when each arrived once and unchanged (where sendmail had a
+# hand in it: but for its folding of long address fields).
 verify_bulk() {
   local prefix=$1 host=$2 dirs=() u; shift 2
   for u in "$@"; do dirs+=("$(host_root "$host")/home/$u/Maildir"); done
+  [ "$(mta hub)$(mta athena)" = postfixpostfix ] || dirs=(--sendmail "${dirs[@]}")
   "$SYSTEM_DIR/mail.py" verify --manifest "$RIG_RUN/shared/$prefix.json" "${dirs[@]}"
 }
 bulk_arrived() { [ "$(verify_bulk "$@" 2>/dev/null | sed -n 's/.*"missing": \([0-9]*\).*/\1/p')" = 0 ]; }
 json_field() { sed -n 's/.*"'"$1"'": \([0-9]*\).*/\1/p' | head -1; }
 
 # --- the product ---------------------------------------------------------------------------------
-# Parcels that reached a gateway are also copied to its user `archive` (recipient_bcc_maps).
+# Parcels that reached a gateway are also copied to its user `archive` (recipient_bcc_maps; sendmail: testmilter.py).
 archive_dir() { maildir "$1" archive; }
 parcels_at() { inbox_count "$1" archive; }
 quarantined() { on "$1" bash -c 'find /var/spool/bsmtp/inbound/quarantine -mindepth 1 -maxdepth 1 | wc -l'; }
@@ -148,6 +154,7 @@ impatient() {
     sed -i "/^host = /a max-age = 2s" /etc/bsmtp/peers.d/*.conf
     printf "retry-initial = 2s\nretry-maximum = 5s\nheartbeat = 5s\n" >>/etc/bsmtp/bsmtp.conf
     id archive >/dev/null 2>&1 || useradd -m -k /dev/null archive
-    postconf -e "recipient_bcc_maps = inline:{ { bsmtp@$(postconf -h myhostname) = archive@localhost } }"
-    systemctl restart bsmtp-milter; systemctl restart bsmtp-dispatch; systemctl reload postfix'
+    [ "$1" = sendmail ] || postconf -e "recipient_bcc_maps = inline:{ { bsmtp@$(postconf -h myhostname) = archive@localhost } }"
+    systemctl restart bsmtp-milter; systemctl restart bsmtp-dispatch
+    [ "$1" = sendmail ] || systemctl reload postfix' _ "$(mta "$1")"
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""testmilter.py PORT HOST: "another milter of the site", in plain sockets (milter protocol 6, only what is needed).
+"""testmilter.py PORT HOST [PARCELS COPY]: "another milter of the site", in plain sockets (milter protocol 6, only what is needed).
 
 It answers 451 4.7.1 to a RCPT whose address contains "later", 550 5.7.1 when it contains "never-ever",
 and 554 5.7.1 at the end of a message whose body contains the word "REJECT-AT-HOST". All else passes.
+A message for the address PARCELS gets the further recipient COPY: the archive of parcels, on a sendmail host.
 It stands in front of our milter on port 25 and alone on the resubmission listener.
 """
 import socketserver
@@ -18,15 +19,16 @@ class Milter(socketserver.StreamRequestHandler):
         self.wfile.flush()
 
     def handle(self):
-        bad = False
+        bad = parcel = False
         while len(length := self.rfile.read(4)) == 4:
             packet = self.rfile.read(struct.unpack(">I", length)[0])
             command, data = packet[:1], packet[1:]
             if command == b"O":
                 version, _, protocol = struct.unpack(">III", data[:12])
-                self.reply(b"O", struct.pack(">III", min(version, 6), 0, SKIP & protocol))
+                self.reply(b"O", struct.pack(">III", min(version, 6), ADD_RECIPIENT if COPY else 0, SKIP & protocol))
             elif command == b"R":
                 address = data.split(b"\0", 1)[0]
+                parcel = parcel or address == PARCELS
                 if b"later" in address:
                     self.reply(b"y", b"451 4.7.1 come back later\0")
                 elif b"never-ever" in address:
@@ -41,10 +43,12 @@ class Milter(socketserver.StreamRequestHandler):
                 if bad:
                     self.reply(b"y", b"554 5.7.1 content refused by testmilter\0")
                 else:
+                    if parcel and COPY:
+                        self.reply(b"+", COPY + b"\0")
                     self.reply(b"c")
-                bad = False
+                bad = parcel = False
             elif command == b"A":
-                bad = False
+                bad = parcel = False
             elif command in b"DK":
                 pass
             elif command == b"Q":
@@ -58,5 +62,7 @@ class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
 
+ADD_RECIPIENT = 0x04
+PARCELS, COPY = (f"<{word}>".encode() for word in sys.argv[3:5]) if len(sys.argv) > 4 else (b"", b"")
 REFUSED = b"REJECT-AT-" + sys.argv[2].encode()
 Server(("127.0.0.1", int(sys.argv[1])), Milter).serve_forever()
