@@ -83,6 +83,10 @@ constexpr auto kCommands = std::to_array<Command>({
      "Write the static map that routes tunneled domains without the milter", RunAs::kCaller,
      NeedsConfig::kYes, rules_export_command},
 
+    {"sendmail dn", "FILE",
+     "Print what sendmail's access map calls a certificate's subject and issuer", RunAs::kCaller,
+     NeedsConfig::kNo, sendmail_dn},
+
     {"completion", "", "Print the completion script for bash", RunAs::kCaller, NeedsConfig::kNo,
      completion},
 });

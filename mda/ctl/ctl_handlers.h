@@ -40,6 +40,8 @@ Result<int> status_show(Context& context, const Arguments& arguments);
 Result<int> rules_test_command(Context& context, const Arguments& arguments);
 Result<int> rules_export_command(Context& context, const Arguments& arguments);
 
+Result<int> sendmail_dn(Context& context, const Arguments& arguments);
+
 Result<int> completion(Context& context, const Arguments& arguments);
 
 // Appends one [peer.NAME] `key = value` line to peers.d/<peer>.conf beside the configuration

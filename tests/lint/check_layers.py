@@ -16,7 +16,7 @@ CONFINED = {
     "gpgme.h": {"common/crypto"},
     "zlib.h": {"common/codec"},
     "isa-l/": {"common/codec"},
-    "openssl/": {"common/digest"},
+    "openssl/": {"common/digest", "common/crypto"},
     "libmilter/": {"milter"},
     "sqlite3.h": {"common/ledger"},
     "boost/": {"common/config", "milter", "mda/enqueue", "mda/dispatch", "mda/receive", "mda/ctl"},
