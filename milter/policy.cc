@@ -54,14 +54,35 @@ Policy::Policy(const config::Config& config, std::shared_ptr<const rewrite::Rule
 Result<std::shared_ptr<const Policy>> Policy::load(const config::Config& config) {
   std::shared_ptr<const rewrite::RuleSet> rules;
   TRY_ASSIGN(rules, rewrite::RuleSet::load(config.rewrite_rules, rule_options(config)));
-  return std::shared_ptr<const Policy>(new Policy(config, std::move(rules)));
+  const std::shared_ptr<Policy> policy(new Policy(config, std::move(rules)));
+  TRY(policy->take_map_route(config));
+  return std::shared_ptr<const Policy>(policy);
 }
 
 Result<std::shared_ptr<const Policy>> Policy::parse(const config::Config& config,
                                                     std::string_view rules) {
   std::shared_ptr<const rewrite::RuleSet> set;
   TRY_ASSIGN(set, rewrite::RuleSet::parse(rules, "rules", rule_options(config)));
-  return std::shared_ptr<const Policy>(new Policy(config, std::move(set)));
+  const std::shared_ptr<Policy> policy(new Policy(config, std::move(set)));
+  TRY(policy->take_map_route(config));
+  return std::shared_ptr<const Policy>(policy);
+}
+
+// Where no socketmap is served the value is bsmtpctl's alone, which checks it.
+Status Policy::take_map_route(const config::Config& config) {
+  const std::string& route = config.export_transport;
+  const std::size_t colon = route.find(':');
+  const bool good =
+      colon != 0 && colon != std::string::npos && route.find_first_of(" \t,") == std::string::npos;
+  if (!good && !config.socketmap_socket.empty()) {
+    return Status::temporary("4.3.5", "export-transport is TRANSPORT:NEXTHOP, not '" +
+                                          printable(route, 200) + "'; correct it in bsmtp.conf");
+  }
+  if (good) {
+    map_transport_ = route.substr(0, colon);
+    map_nexthop_ = route.substr(colon + 1);
+  }
+  return Status::ok();
 }
 
 bool Policy::is_gateway_listener(const Connection& connection) const {

@@ -31,9 +31,13 @@ class Policy final : public Classifier {
   Lookup look_up(std::string_view address, std::string_view channel) const override;
 
   const rewrite::RuleSet& rules() const { return *rules_; }
+  // export-transport, taken apart: what the socketmap answers for Postfix.
+  const std::string& map_transport() const { return map_transport_; }
+  const std::string& map_nexthop() const { return map_nexthop_; }  // "" = the pseudo-domain
 
  private:
   Policy(const config::Config& config, std::shared_ptr<const rewrite::RuleSet> rules);
+  Status take_map_route(const config::Config& config);
   bool is_gateway_listener(const Connection& connection) const;
   bool is_parcel_address(std::string_view reverse_path) const;
 
@@ -41,6 +45,8 @@ class Policy final : public Classifier {
   std::string host_;
   std::string user_;
   std::vector<std::string> gateway_daemons_;  // names or ports
+  std::string map_transport_;
+  std::string map_nexthop_;
 };
 
 // What the engine must know of a configuration.

@@ -22,6 +22,7 @@
 #include "common/log/log.h"
 #include "milter/callbacks.h"
 #include "milter/listen_socket.h"
+#include "milter/map_server.h"
 #include "milter/policy.h"
 #include "milter/signals.h"
 
@@ -37,7 +38,10 @@ constexpr milliseconds kDrainStep{50};
 class Server {
  public:
   Server(ServerOptions options, config::Config config, std::shared_ptr<const Policy> policy)
-      : options_(std::move(options)), config_(std::move(config)), runtime_(std::move(policy)) {}
+      : options_(std::move(options)),
+        config_(std::move(config)),
+        runtime_(std::move(policy)),
+        maps_(runtime_.policy()) {}
 
   Status open();
   Status become_daemon();
@@ -52,6 +56,7 @@ class Server {
   ServerOptions options_;
   config::Config config_;
   Runtime runtime_;
+  MapServer maps_;
   SocketFile socket_file_;
   UniqueFd signals_;
   UniqueFd ended_;  // eventfd, written when libmilter's loop has ended
@@ -72,7 +77,8 @@ Status Server::open() {
   const Status opened = open_filter(runtime_, config_.milter_socket);
   umask(old);
   TRY(opened);
-  return socket_file_.adopt(path);
+  TRY(socket_file_.adopt(path));
+  return maps_.open(config_.socketmap_socket, static_cast<mode_t>(config_.milter_socket_mode));
 }
 
 // After the socket is open, so that whoever started us may start the MTA when we return; before
@@ -124,6 +130,9 @@ void Server::reload() {
     log::alarm("-", str_cat({"milter-socket is now ", config->milter_socket,
                              "; restart bsmtp-milter, a reload keeps ", config_.milter_socket}));
   }
+  if (config->socketmap_socket != config_.socketmap_socket) {
+    log::alarm("-", "socketmap-socket has changed; restart bsmtp-milter, a reload keeps the old");
+  }
   log::set_level(log::level_from(config->log_level));
   const std::string files = join(policy.value()->rules().files(), " ");
   runtime_.policy().set(std::move(policy).value());
@@ -145,7 +154,7 @@ void Server::drain() {
 }
 
 Status Server::serve_until_told() {
-  Status result = Status::ok();
+  TRY(maps_.start());
   const int ended = ended_.get();
   std::thread([ended] {
     const Status status = serve();
@@ -160,12 +169,14 @@ Status Server::serve_until_told() {
       reload();
     } else if (event == SIGTERM || event == SIGINT) {
       drain();
+      maps_.stop();  // answers to the last: messages under way may still need them
       const auto left = runtime_.in_flight();
       log::stopped(kProgram,
                    left == 0 ? "told to" : "told to, messages cut off: " + std::to_string(left));
       return Status::ok();
     } else if (event < 0) {
       socket_file_.remove();
+      maps_.stop();
       return Status::temporary("4.3.0", "libmilter stopped serving; see the mail log");
     }
   }

@@ -61,6 +61,7 @@ struct Config {
   std::string export_transport = "bsmtp-out:";          // transport:nexthop in it
   std::string milter_socket = "unix:/run/bsmtp/milter.sock";
   std::uint64_t milter_socket_mode = 0660;
+  std::string socketmap_socket;              // "" = none
   std::vector<std::string> gateway_daemons;  // {daemon_name}s / ports of the resubmission listener
   std::string submit = "smtp://127.0.0.1:25";
   std::string resubmit = "smtp://127.0.0.1:10027";

@@ -41,7 +41,10 @@ const std::array kGlobalKeys = std::to_array<Key<Config>>({
     {"milter-socket", Kind::kText, &Config::milter_socket,
      "unix:PATH or inet:PORT@HOST. For Postfix below its queue directory: smtpd is chrooted."},
     {"milter-socket-mode", Kind::kOctal, &Config::milter_socket_mode,
-     "Permissions of the milter's unix socket, octal.", 0, 0777},
+     "Permissions of the milter's unix sockets, octal.", 0, 0777},
+    {"socketmap-socket", Kind::kText, &Config::socketmap_socket,
+     "Where bsmtp-milter answers socketmap look-ups from the same rules: unix:PATH or "
+     "inet:PORT@HOST. Not set: nowhere."},
     {"gateway-daemons", Kind::kList, &Config::gateway_daemons,
      "Daemon names (sendmail) or ports (Postfix) of the resubmission listener, whose mail is never "
      "diverted. The port of `resubmit` is always one of them."},
