@@ -41,6 +41,10 @@ std::optional<ParcelQueue::Job> DeliveryWorker::next_job() {
   auto job = shared_.queue.next(Wait::kNo);
   if (!job) {
     flush();
+    if (shared_.queue.paused_until()) {
+      // What this worker gave back may have been the last that was given out: ask idle() again.
+      shared_.changed();
+    }
     job = shared_.queue.next(mta_.is_open() ? Wait::kBriefly : Wait::kForever);
   }
   return job;
