@@ -90,6 +90,10 @@ Status become(const ServiceUser& user, bool allow_root) {
       return Status::ok();
     }
   }
+  if (user.uid != 0 && user.gid == 0) {
+    return bad(str_cat({"will not run with root's group as uid ", std::to_string(user.uid),
+                        "; chgrp the directory whose owner it is to the service user's group"}));
+  }
   if (::seteuid(0) != 0) {
     return Status::from_errno("seteuid(0) before giving up root", errno);
   }

@@ -29,6 +29,7 @@ bool has_root();
 // Gives up root for `user`: seteuid(0), setgroups to the one group, setresgid, setresuid, then
 // verifies all six ids and that neither setuid(0) nor setgid(0) works any more. Without any
 // root id it only verifies that real and effective uid agree, and changes nothing.
+// gid 0 for another uid is refused: a directory that was given away by chown alone.
 // `user.uid` 0 is refused unless allow_root (a spool owned by root: tests, one-user sites).
 // Every failure is temporary 4.3.5: exit 75, mail stays with the MTA.
 Status become(const ServiceUser& user, bool allow_root);

@@ -83,6 +83,17 @@ TEST(Become, RefusesToStayRoot) {
   EXPECT_EQ(in_child([] { return become({0, 0}, true).is_ok() ? 0 : 1; }), 0);
 }
 
+TEST(Become, RefusesRootsGroupForAnotherUser) {
+  NEEDS_ROOT();
+  EXPECT_EQ(in_child([] {
+              const Status status = become({kNobody, 0}, false);
+              if (!status.is_temporary()) return 1;
+              if (status.text().find("chgrp") == std::string::npos) return 2;
+              return ::geteuid() == 0 ? 0 : 3;  // nothing was given up half-way
+            }),
+            0);
+}
+
 TEST(Become, AnOrdinaryUserStaysWhoItIs) {
   NEEDS_ROOT();
   EXPECT_EQ(in_child([] {
