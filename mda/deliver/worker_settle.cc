@@ -153,7 +153,12 @@ bool DeliveryWorker::flush() {
       pending_.clear();
       return false;
     }
-    pending_.front().settled.reset();
+    const ledger::Journal::Ticket failed = pending_.front().settled;
+    for (Attempt& attempt : pending_) {
+      if (attempt.settled == failed) {
+        attempt.settled.reset();  // submitted again, together
+      }
+    }
     std::this_thread::sleep_for(kLedgerRetry);
   }
   return true;
