@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 
-from out_support import Site
+from out_support import Site, spool_calls
 
 MESSAGES = 20
 EXPECTED = {"create": 1, "write": 1, "fsync": 2, "rename": 1, "unlink": 0}  # on spool files, a message
@@ -39,13 +39,7 @@ def main():
                  and (str(site.spool) in line or 'write(1<' in line)]
         spool = [line for line in calls if str(site.spool) in line]
     text = "\n".join(spool)
-    found = {
-        "create": len(re.findall(r"O_CREAT", text)),
-        "write": len(re.findall(r"\bp?write(?:64)?\(", text)),
-        "fsync": len(re.findall(r"\bf(?:data)?sync\(", text)),
-        "rename": len(re.findall(r"\brename", text)),
-        "unlink": len(re.findall(r"\bunlink", text)),
-    }
+    found = spool_calls(spool)
     print(f"bsmtp-out --lmtp, {MESSAGES} messages: {found}, {len(spool)} calls on the spool in all")
     expected = {name: count * MESSAGES for name, count in EXPECTED.items()}
     if found != expected or len(spool) > MAX_SPOOL_CALLS * MESSAGES:

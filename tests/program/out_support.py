@@ -32,6 +32,18 @@ def is_sanitized(program):
     return any("san.so" in name for name in needed_libraries(program))
 
 
+def spool_calls(lines):
+    """How often each call that changes a spool stands in these lines of strace -y."""
+    text = "\n".join(lines)
+    return {
+        "create": len(re.findall(r"O_CREAT", text)),
+        "write": len(re.findall(r"\bp?write(?:64)?\(", text)),
+        "fsync": len(re.findall(r"\bf(?:data)?sync\(", text)),
+        "rename": len(re.findall(r"\brename", text)),
+        "unlink": len(re.findall(r"\bunlink", text)),
+    }
+
+
 class Site:
     """A private spool; use as a context."""
 

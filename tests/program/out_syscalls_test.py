@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 
-from out_support import Site
+from out_support import Site, spool_calls
 
 EXPECTED = {  # on spool files, for a message below 64 KiB
     "create": 1, "write": 1, "fsync": 2, "rename": 1, "unlink": 0,
@@ -31,13 +31,7 @@ def main():
         calls = [line for line in trace.read_text().splitlines() if str(site.spool) in line
                  and "execve(" not in line]
     text = "\n".join(calls)
-    found = {
-        "create": len(re.findall(r"O_CREAT", text)),
-        "write": len(re.findall(r"\bp?write(?:64)?\(", text)),
-        "fsync": len(re.findall(r"\bf(?:data)?sync\(", text)),
-        "rename": len(re.findall(r"\brename", text)),
-        "unlink": len(re.findall(r"\bunlink", text)),
-    }
+    found = spool_calls(calls)
     print(f"bsmtp-out: {found}, {len(calls)} calls on the spool in all")
     if found != EXPECTED or len(calls) > MAX_SPOOL_CALLS:
         print(f"expected {EXPECTED} and at most {MAX_SPOOL_CALLS}\n{text}")
