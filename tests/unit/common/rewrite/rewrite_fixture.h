@@ -61,4 +61,13 @@ inline std::string verdict(const Decision& decision) {
   return "?";
 }
 
+// The patterns that were looked up, in order.
+inline std::vector<std::string> probes(const Trace& trace) {
+  std::vector<std::string> out;
+  for (const Step& step : trace.steps) {
+    out.push_back(step.probe);
+  }
+  return out;
+}
+
 }  // namespace bsmtp::rewrite::testing
