@@ -78,14 +78,14 @@ void DeliveryWorker::prefetch() {
     return;
   }
   auto job = shared_.queue.next(ParcelQueue::Wait::kNo);
-  if (!job) {
+  if (!job || job->parcel == nullptr) {
+    upcoming_ = std::move(job);
     return;
   }
   Attempt attempt;
   attempt.job = *job;
-  const std::string& peer = job->parcel != nullptr ? meta_of(*job).peer : job->name;
-  if (job->parcel == nullptr || !prepare(attempt).is_ok() ||
-      !shared_.queue.own_keys(peer, attempt.owned_keys)) {
+  const std::string& peer = meta_of(attempt.job).peer;
+  if (!prepare(attempt).is_ok() || !shared_.queue.own_keys(peer, attempt.owned_keys)) {
     upcoming_ = std::move(job);  // deliver() does it again and says what is wrong
     return;
   }
