@@ -72,6 +72,10 @@ queue_empty() {
 }
 queue_flush() { if [ "$(mta "$1")" = postfix ]; then on "$1" postqueue -f; else on "$1" sendmail-mta -q; fi; }
 
+# How a line of Postfix' log names our agents, by LMTP or by pipe (for log_has and grep -E).
+# shellcheck disable=SC2034
+TO_OUT='relay=(bsmtp-out|[^ ,]*private/bsmtp-out-agent\])' TO_IN='relay=(bsmtp-in|[^ ,]*private/bsmtp-in-agent\])'
+
 # --- mailboxes ---------------------------------------------------------------------------------
 maildir() { echo "$(host_root "$1")/home/$2/Maildir/new"; }
 inbox_count() { local d; d=$(maildir "$1" "$2"); if [ -d "$d" ]; then find "$d" -type f | wc -l; else echo 0; fi; }

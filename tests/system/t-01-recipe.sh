@@ -21,7 +21,7 @@ check_not "bsmtp-milter cannot enter the spool" as hub bsmtp-milter ls /var/spoo
 check_equal "nothing root-owned below spool and key homes" "" "$(on hub find /var/spool/bsmtp /var/lib/bsmtp/openpgp -user root)"
 check "static map: domains, exempt addresses, pseudo-domain" on hub bash -c '
   q() { [ "$(postmap -q "$1" texthash:/var/lib/bsmtp/transport)" = "$2" ] || { echo "$1 -> $(postmap -q "$1" texthash:/var/lib/bsmtp/transport)"; exit 1; }; }
-  q domain.co.uk bsmtp-out:remote1.bsmtp.invalid; q .domain.co.uk bsmtp-out:remote1.bsmtp.invalid
-  q .domain.net bsmtp-out:remote2.bsmtp.invalid
+  agent=bsmtp-out-lmtp:unix:private/bsmtp-out-agent
+  q domain.co.uk $agent; q .domain.co.uk $agent; q .domain.net $agent; q .bsmtp.invalid $agent
   q bsmtp@athena.domain.co.uk :; q postmaster@athena.domain.co.uk :; q abuse@athena.domain.co.uk :'
 check "rules test names the rule" on hub bash -c 'bsmtpctl rules test user@domain.co.uk | tee /dev/stderr | grep -qi remote1'

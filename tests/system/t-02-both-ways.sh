@@ -4,7 +4,8 @@ check "hub takes a message for user@domain.co.uk" pc_send hub --from alice@domai
 check "athena takes one for alice@domain.com" pc_send athena --from user@domain.co.uk --to alice@domain.com --id two-ways-2
 check_soon 30 "it arrives at athena" inbox_grep athena user '^X-Rig-Id: two-ways-1$'
 check_soon 30 "it arrives at hub" inbox_grep hub alice '^X-Rig-Id: two-ways-2$'
-check_soon 10 "hub's Postfix handed it to bsmtp-out in diverted form" log_has hub "$mark_h" 'postfix/pipe.*to=<user%domain.co.uk@remote1.bsmtp.invalid>.*relay=bsmtp-out.*status=sent'
+check_soon 10 "hub's Postfix handed it to bsmtp-out in diverted form" log_has hub "$mark_h" 'postfix/bsmtp-out/lmtp\[.*to=<user%domain.co.uk@remote1.bsmtp.invalid>.*private/bsmtp-out-agent\].*status=sent \(250 2\.0\.0 .* queued as [0-9a-f]{44} for remote1'
+check_soon 10 "athena's handed the parcel to bsmtp-in" log_has athena "$mark_a" 'postfix/bsmtp-in/lmtp\[.*to=<bsmtp@athena.domain.co.uk>.*private/bsmtp-in-agent\].*status=sent \(250 2\.0\.0 .* accepted '
 check_soon 10 "the report names the original recipient" log_has hub "$mark_h" 'orig_to=<user@domain.co.uk>|to=<user%domain.co.uk@remote1'
 check_soon 10 "the parcel went from MTA to MTA with a verified certificate" log_has hub "$mark_h" 'Verified TLS connection established to athena.domain.co.uk'
 check_soon 10 "the parcel's own reverse-path is a return address" log_has hub "$mark_h" 'qmgr.*from=<bsmtp\+[^>@]+@hub.domain.com>'

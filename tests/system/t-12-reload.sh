@@ -18,8 +18,8 @@ on hub bash -c 'cp /etc/bsmtp/bsmtp.conf /root/conf.kept; echo "max-reciepients 
 check_not "config check names the unknown key" on hub bsmtpctl config check
 check "with the nearest known one" grep -q 'max-recipients' <(on hub bsmtpctl config check 2>&1)
 pc_send hub --from alice@domain.com --to user@domain.co.uk --id reload-typo >/dev/null
-check_soon 20 "an admin's typo defers mail at bsmtp-out" log_has hub "$mark" 'relay=bsmtp-out.*dsn=4.*status=deferred.*max-reciepients'
-check_equal "and bounces nothing" "" "$(log_since hub "$mark" | grep 'relay=bsmtp-out.*status=bounced')"
+check_soon 20 "an admin's typo defers mail at bsmtp-out" log_has hub "$mark" "$TO_OUT.*dsn=4.*status=deferred.*max-reciepients"
+check_equal "and bounces nothing" "" "$(log_since hub "$mark" | grep -E "$TO_OUT.*status=bounced")"
 on hub cp /root/conf.kept /etc/bsmtp/bsmtp.conf
 queue_flush hub
 check_soon 40 "mended, the mail arrives" inbox_grep athena user '^X-Rig-Id: reload-typo$'
@@ -27,8 +27,8 @@ check_soon 40 "mended, the mail arrives" inbox_grep athena user '^X-Rig-Id: relo
 mark=$(log_mark athena)
 on athena mv /var/lib/bsmtp/openpgp/verify /var/lib/bsmtp/openpgp/verify.away
 pc_send hub --from alice@domain.com --to user@domain.co.uk --id reload-keys >/dev/null
-check_soon 30 "an unreadable key ring defers parcels" log_has athena "$mark" 'relay=bsmtp-in.*dsn=4.*status=deferred'
-check_equal "none is bounced or quarantined for it" "" "$(log_since athena "$mark" | grep -E 'relay=bsmtp-in.*status=(bounced|sent)')"
+check_soon 30 "an unreadable key ring defers parcels" log_has athena "$mark" "$TO_IN.*dsn=4.*status=deferred"
+check_equal "none is bounced or quarantined for it" "" "$(log_since athena "$mark" | grep -E "$TO_IN.*status=(bounced|sent)")"
 on athena bash -c 'rm -rf /var/lib/bsmtp/openpgp/verify; mv /var/lib/bsmtp/openpgp/verify.away /var/lib/bsmtp/openpgp/verify'
 queue_flush athena
 check_soon 40 "mended, the mail arrives" inbox_grep athena user '^X-Rig-Id: reload-keys$'

@@ -9,7 +9,18 @@ on hub bash -c 'postconf -e "recipient_delimiter ="; postfix reload' >/dev/null 
 say "  athena takes the parcel and bounces it"
 agent=/usr/libexec/bsmtp-tunnel/bsmtp-in
 on athena mv $agent $agent.away
-on athena bash -c "printf '#!/bin/sh\ncat >/dev/null\necho 5.3.0 no longer here\nexit 69\n' >$agent; chmod 755 $agent"
+# An LMTP server that takes the whole parcel and then refuses it.
+on athena bash -c "cat >$agent; chmod 755 $agent" <<'A'
+#!/bin/sh
+printf '220 x\r\n'
+while read -r line; do
+  case $line in
+    DATA*) printf '354 go\r\n'; while read -r line && [ "${line%?}" != . ]; do :; done; printf '550 5.3.0 no longer here\r\n' ;;
+    QUIT*) printf '221 bye\r\n'; exit 0 ;;
+    *) printf '250 ok\r\n' ;;
+  esac
+done
+A
 pc_send hub --from alice@domain.com --to user@domain.co.uk --to info@domain.co.uk --id report-abroad-1 >/dev/null
 pc_send hub --from alice@domain.com --to user@domain.co.uk --id report-abroad-2 >/dev/null
 check_soon 60 "alice hears of the first message" one_report report-abroad-1
@@ -35,20 +46,33 @@ check_soon 60 "idle" tunnel_idle
 check_equal "but not to a sender who said NOTIFY=NEVER" 0 "$(reports report-never)"
 pc_send hub --from alice@domain.com --to user@domain.co.uk --id report-success --rcpt-option NOTIFY=SUCCESS >/dev/null
 check_soon 30 "NOTIFY=SUCCESS arrives" inbox_grep athena user '^X-Rig-Id: report-success$'
-check_soon 30 "and is answered once, 'relayed', by the host that handed it to the tunnel" one_report report-success
-check "with Action: relayed" grep -qi '^Action: relayed' "$(inbox_file hub alice '^X-Rig-Id: report-success$')"
+check_soon 40 "and is answered once" one_report report-success
+check "by the host that delivered it" grep -qi '^Reporting-MTA: dns; *athena.domain.co.uk' "$(inbox_file hub alice '^X-Rig-Id: report-success$')"
+check "as delivered" grep -qiE '^Action: (delivered|expanded)' "$(inbox_file hub alice '^X-Rig-Id: report-success$')"
 check_soon 60 "idle again" tunnel_idle
 for id in report-abroad-1 report-abroad-2 report-home-1 report-default report-success; do
   check_equal "$id was reported once" 1 "$(reports $id)"
 done
 
-say "  addresses beyond ASCII"
-on athena bash -c 'printf "üser@domain.co.uk user@domain.co.uk\n" >/etc/postfix/utf8-alias; postconf -e "virtual_alias_maps = texthash:/etc/postfix/utf8-alias"; postfix reload' >/dev/null 2>&1
+say "  addresses beyond ASCII, domain and header too, and a report to such a sender"
+on athena bash -c 'printf "üser@domain.co.uk user@domain.co.uk\nüser@bücher.domain.co.uk user@domain.co.uk\n" >/etc/postfix/utf8-alias
+  postconf -e "virtual_alias_maps = texthash:/etc/postfix/utf8-alias" "virtual_alias_domains = bücher.domain.co.uk"; postfix reload' >/dev/null 2>&1
+on hub bash -c 'printf "älice@domain.com alice@domain.com\n" >/etc/postfix/utf8-alias; postconf -e "virtual_alias_maps = texthash:/etc/postfix/utf8-alias"; postfix reload' >/dev/null 2>&1
+printf 'From: Älice <älice@domain.com>\r\nTo: üser@bücher.domain.co.uk\r\nSubject: Grüße\r\n\r\nhallo\r\n' >"$RIG_RUN/shared/utf8.eml"
 mark=$(log_mark hub)
-check "hub takes a message for üser@domain.co.uk" pc_send hub --from alice@domain.com --to "üser@domain.co.uk" --id report-utf8 --mail-option SMTPUTF8
-check_soon 30 "it arrives through the tunnel" inbox_grep athena user '^X-Rig-Id: report-utf8$'
-check "its envelope recipient is the one that was typed" grep -q 'X-Original-To: üser@domain.co.uk' "$(inbox_file athena user '^X-Rig-Id: report-utf8$')"
-check_equal "nothing for it left hub directly" "" "$(log_since hub "$mark" | grep -E 'postfix/smtp\[.*to=<.ser@domain')"
-on athena bash -c 'postconf -X virtual_alias_maps; postfix reload' >/dev/null 2>&1
+utf8() { pc_send hub --from "$1" --to "$2" --id "$3" --file /rig-shared/utf8.eml --mail-option SMTPUTF8; }
+check "hub takes a message for üser@domain.co.uk" utf8 alice@domain.com üser@domain.co.uk report-utf8
+check "one from älice for üser@bücher.domain.co.uk" utf8 älice@domain.com üser@bücher.domain.co.uk report-utf8-both
+check "and one for an unknown nöbody" utf8 älice@domain.com nöbody@domain.co.uk report-utf8-nobody
+for id in report-utf8 report-utf8-both; do check_soon 40 "$id arrives through the tunnel" inbox_grep athena user "^X-Rig-Id: $id\$"; done
+check "the envelope recipient is the one that was typed" grep -q 'X-Original-To: üser@domain.co.uk' "$(inbox_file athena user '^X-Rig-Id: report-utf8$')"
+file=$(inbox_file athena user '^X-Rig-Id: report-utf8-both$')
+check "with a domain beyond ASCII too" grep -q 'X-Original-To: üser@bücher.domain.co.uk' "$file"
+check "and the sender" grep -q '^Return-Path: <älice@domain.com>' "$file"
+check "and the header" grep -q '^Subject: Grüße' "$file"
+check "handed over by LMTP" log_has hub "$mark" 'postfix/bsmtp-out/lmtp\[.*to=<üser%bücher.domain.co.uk@remote1.bsmtp.invalid>.*status=sent'
+check_soon 60 "älice hears of nöbody" inbox_grep hub alice '^Final-Recipient: *utf-8; *n.+body@domain.co.uk'
+check_equal "nothing for them left hub directly" "" "$(log_since hub "$mark" | grep -E 'postfix/smtp\[.*to=<.+er@|postfix/smtp\[.*body@')"
+for h in hub athena; do on "$h" bash -c 'postconf -X virtual_alias_domains; postconf -e "virtual_alias_maps = hash:/etc/postfix/virtual"; postfix reload' >/dev/null 2>&1; done
 check_soon 30 "idle at the end" tunnel_idle
 on hub bash -c "postconf -e 'recipient_delimiter = $delimiter'; postfix reload" >/dev/null 2>&1

@@ -1,28 +1,23 @@
-# The agents as LMTP services of Postfix' spawn(8) at hub and athena, by the recipe of docs/install-postfix.md; zeus keeps pipe.
+# The agents by LMTP, as README sets them up: what a sender asked for, several peers, agents that are missing or die, aliases.
 reports() { grep -rlE "^X-Rig-Id: $1\$" "$(maildir hub alice)" 2>/dev/null | wc -l; }
 one_report() { [ "$(reports "$1")" = 1 ]; }
 report() { inbox_file hub alice "^X-Rig-Id: $1\$"; }
 items_of() { on hub bash -c "cat /var/spool/bsmtp/peers/$1/incoming/* 2>/dev/null"; }
 arrived() { check_soon 60 "$1 arrives" inbox_grep athena user "^X-Rig-Id: $1\$"; }
-recipe() { "$SYSTEM_DIR/recipe.py" "$TOP/docs/install-postfix.md" "$1" --run hub=hub --run athena=athena; }
 # Every report of athena for alice goes home through the tunnel, so both ways count.
 check_soon 60 "idle at the beginning" tunnel_idle
-check "the recipe works" recipe "## LMTP instead of pipe"
 check_equal "lmtp is chrooted, as Debian has it" y "$(on hub postconf -Fh bsmtp-out-lmtp/unix/chroot)"
 mark_h=$(log_mark hub) mark_a=$(log_mark athena)
 
-say "  real mail, both ways"
-bulk hub lmtp-a 200 alice@domain.com,bob@domain.com user@domain.co.uk info@domain.co.uk >/dev/null
-bulk athena lmtp-b 100 user@domain.co.uk alice@domain.com bob@domain.com >/dev/null
-check_soon 120 "200 messages arrive at athena" bulk_arrived lmtp-a athena user info
-check_soon 120 "100 messages arrive at hub" bulk_arrived lmtp-b hub alice bob
-check "each once, and not an octet differs (athena)" verify_bulk lmtp-a athena user info
-check "each once, and not an octet differs (hub)" verify_bulk lmtp-b hub alice bob
+say "  real mail"
+bulk hub lmtp-a 80 alice@domain.com,bob@domain.com user@domain.co.uk info@domain.co.uk >/dev/null
+check_soon 60 "80 messages arrive at athena" bulk_arrived lmtp-a athena user info
+check "each once, and not an octet differs" verify_bulk lmtp-a athena user info
 check "the items came by LMTP" log_has hub "$mark_h" 'postfix/bsmtp-out/lmtp\[.*to=<user%domain.co.uk@remote1.bsmtp.invalid>.*relay=[^ ]*private/bsmtp-out-agent\].*status=sent \(250 2\.0\.0 .* queued as [0-9a-f]{44} for remote1'
 check "the parcels came by LMTP" log_has athena "$mark_a" 'postfix/bsmtp-in/lmtp\[.*to=<bsmtp@athena.domain.co.uk>.*private/bsmtp-in-agent\].*status=sent \(250 2\.0\.0 .* accepted '
 check_equal "none by pipe" "" "$({ log_since hub "$mark_h"; log_since athena "$mark_a"; } | grep -E 'postfix/pipe\[.*relay=bsmtp' | head -1)"
 agents=$(log_since hub "$mark_h" | grep -E 'bsmtp-out\[[0-9]+\]: [0-9a-f]{44}: enqueued ' | grep -oE 'bsmtp-out\[[0-9]+\]' | sort -u | wc -l)
-check "an agent served several messages ($agents agents for 200)" test "$agents" -gt 0 -a "$agents" -lt 200
+check "an agent served several messages ($agents agents for 80)" test "$agents" -gt 0 -a "$agents" -lt 80
 check_soon 60 "idle" tunnel_idle
 
 say "  what the sender asked for reaches the item"
@@ -99,10 +94,3 @@ arrived lmtp-alias
 on hub bash -c 'sed -i /^lmtp-carol:/d /etc/aliases; newaliases'
 
 check_soon 60 "idle" tunnel_idle
-check "the recipe back to pipe works" recipe "## From LMTP back to pipe"
-check "and leaves nothing that Postfix warns of" on hub bash -c '[ -z "$(postconf -n 2>&1 >/dev/null)" ]'
-mark=$(log_mark hub)
-pc_send hub --from alice@domain.com --to user@domain.co.uk --id lmtp-pipe-again >/dev/null
-arrived lmtp-pipe-again
-check "by pipe" log_has hub "$mark" 'postfix/pipe.*relay=bsmtp-out.*status=sent'
-check_soon 60 "idle at the end" tunnel_idle

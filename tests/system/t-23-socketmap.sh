@@ -62,7 +62,7 @@ check_soon 90 "all arrive" bulk_arrived mapload athena user
 
 for g in hub athena; do
   on "$g" bash -c 'cp /root/main.kept /etc/postfix/main.cf; cp /root/conf.kept /etc/bsmtp/bsmtp.conf; [ ! -e /root/rewrite.kept ] || cp /root/rewrite.kept /etc/bsmtp/rewrite
-    [ ! -e /root/aliases.kept ] || { cp /root/aliases.kept /etc/aliases; newaliases; }; systemctl restart bsmtp-milter; systemctl reload postfix'
+    [ ! -e /root/aliases.kept ] || { cp /root/aliases.kept /etc/aliases; newaliases; }; bsmtpctl rules export --postfix --write >/dev/null; systemctl restart bsmtp-milter; systemctl reload postfix'
 done
 check_not "without the key there is no socket" on hub test -e /var/spool/postfix/bsmtp/map.sock
 check_soon 60 "idle at the end" tunnel_idle
