@@ -24,11 +24,22 @@ bool wants(std::string_view notify, std::string_view word) {
   return false;
 }
 
+// Beyond ASCII a notice may only be where the way home carries it: its reader's own address shows
+// that. Any other notice must pass an MTA without SMTPUTF8, which may be the reason for it.
+bool needs_smtputf8(const DsnRequest& request) {
+  return !mail::is_ascii(request.envelope.sender);
+}
+
 // One header value of a delivery-status part: a long remote answer is folded at blanks.
-std::string field(std::string_view name, std::string_view value) {
+std::string field(std::string_view name, std::string_view value, bool utf8 = false) {
   std::string out = str_cat({name, ":"});
   std::size_t column = out.size();
-  const std::string clean = printable(value, 900);
+  std::string clean = printable(value, 900);
+  if (!utf8) {
+    std::replace_if(
+        clean.begin(), clean.end(), [](char c) { return static_cast<unsigned char>(c) > 126; },
+        '?');
+  }
   for (const std::string_view word : split_blank(clean)) {
     if (column + word.size() > 76 && column > name.size() + 1) {
       out += "\r\n";
@@ -59,11 +70,12 @@ std::string embedded(std::string_view character) {
 
 // An address field must name the address exactly, blanks included, so it is neither folded (1000
 // octets at most have room on a line) nor cleaned by replacement as far as its type has an
-// encoding. `encoded`: the address is in the utf-8 type's encoding already.
+// encoding. `encoded`: the address is in the utf-8 type's encoding already. Without `utf8` all
+// that is not ASCII is encoded (RFC 6533 3, utf-8-addr-xtext).
 std::string address_field(std::string_view name, std::string_view type, std::string_view address,
-                          bool encoded) {
+                          bool encoded, bool utf8) {
   std::string out;
-  const bool safe = printable(address, 900) == address;
+  const bool safe = printable(address, 900) == address && (utf8 || mail::is_ascii(address));
   if (!iequals(type, "utf-8") || (safe && address.find("\\x{") == std::string_view::npos)) {
     out = printable(address, 900);
   } else {
@@ -74,7 +86,7 @@ std::string address_field(std::string_view name, std::string_view type, std::str
       const std::string_view character = address.substr(i, n);
       const bool special = !encoded && n == 1 &&
                            std::string_view("\\ +=").find(character[0]) != std::string_view::npos;
-      const bool plain = printable(character) == character && !special;
+      const bool plain = printable(character) == character && !special && (utf8 || n == 1);
       out += plain ? std::string(character) : embedded(character);
     }
   }
@@ -88,7 +100,7 @@ std::string decoded_xtext(const std::string& text) {
 
 // RFC 3464 2.3.1: "Original-Recipient: rfc822; addr" from ORCPT's "rfc822;xtext", as a whole line.
 // The utf-8 type has an encoding of its own (RFC 6533 3), which is legal as it stands.
-std::string original_recipient(const std::string& orcpt) {
+std::string original_recipient(const std::string& orcpt, bool utf8) {
   const std::size_t semicolon = orcpt.find(';');
   if (semicolon == std::string::npos) {
     return "";
@@ -96,14 +108,7 @@ std::string original_recipient(const std::string& orcpt) {
   const std::string type = printable(orcpt.substr(0, semicolon), 60);
   const std::string address = orcpt.substr(semicolon + 1);
   return address_field("Original-Recipient", type,
-                       iequals(type, "utf-8") ? address : decoded_xtext(address), true);
-}
-
-bool is_international(const DsnRequest& request) {
-  const mail::Envelope& envelope = request.envelope;
-  return envelope.smtputf8 || !mail::is_ascii(envelope.sender) ||
-         std::any_of(request.recipients.begin(), request.recipients.end(),
-                     [](const DsnRecipient& r) { return !mail::is_ascii(r.recipient.address); });
+                       iequals(type, "utf-8") ? address : decoded_xtext(address), true, utf8);
 }
 
 struct Words {
@@ -146,24 +151,26 @@ std::string human_part(const DsnRequest& request) {
   return out;
 }
 
-std::string status_part(const DsnRequest& request, bool international) {
+std::string status_part(const DsnRequest& request) {
+  const bool utf8 = needs_smtputf8(request);
   std::string out = field("Reporting-MTA", str_cat({"dns; ", request.reporting_mta}));
   if (!request.envelope.envid.empty()) {
-    out += field("Original-Envelope-Id", decoded_xtext(request.envelope.envid));
+    out += field("Original-Envelope-Id", decoded_xtext(request.envelope.envid), utf8);
   }
   out += field("Arrival-Date", format_rfc5322(request.arrival));
   for (const DsnRecipient& r : request.recipients) {
     out += "\r\n";
-    out += original_recipient(r.recipient.orcpt);
-    const bool utf8 = international && !mail::is_ascii(r.recipient.address);
-    out += address_field("Final-Recipient", utf8 ? "utf-8" : "rfc822", r.recipient.address, false);
+    out += original_recipient(r.recipient.orcpt, utf8);
+    const bool ascii = mail::is_ascii(r.recipient.address);
+    out += address_field("Final-Recipient", ascii ? "rfc822" : "utf-8", r.recipient.address, false,
+                         utf8);
     out += field("Action", words_for(request.kind).action);
     out += field("Status", r.status);
     if (!r.remote_mta.empty()) {
       out += field("Remote-MTA", str_cat({"dns; ", r.remote_mta}));
     }
     if (!r.diagnostic.empty()) {
-      out += field("Diagnostic-Code", str_cat({"smtp; ", r.diagnostic}));
+      out += field("Diagnostic-Code", str_cat({"smtp; ", r.diagnostic}), utf8);
     }
     out += field("Last-Attempt-Date", format_rfc5322(request.now));
     if (request.kind == NoticeKind::kDelay) {
@@ -222,9 +229,9 @@ bool wants_notice(std::string_view notify, NoticeKind kind) {
 
 mail::Envelope dsn_envelope(const DsnRequest& request) {
   mail::Envelope envelope;
-  envelope.smtputf8 = is_international(request);
+  envelope.smtputf8 = needs_smtputf8(request);
   if (envelope.smtputf8 || has_eight_bit(request.original_header) ||
-      has_eight_bit(request.original_body)) {
+      has_eight_bit(request.original_body) || has_eight_bit(human_part(request))) {
     envelope.body = "8BITMIME";
   }
   mail::Recipient recipient;
@@ -238,7 +245,7 @@ Result<std::string> format_dsn(const DsnRequest& request) {
   if (request.envelope.sender.empty()) {
     return Status::permanent("5.1.7", "no notification goes to the null sender");
   }
-  const bool international = is_international(request);
+  const bool utf8 = needs_smtputf8(request);
   const std::string boundary = str_cat({"=_dsn_", request.notice_id});
   std::string out = letter_head(request.reporting_mta, request.postmaster, request.envelope.sender,
                                 words_for(request.kind).subject, request.now, request.notice_id);
@@ -246,18 +253,20 @@ Result<std::string> format_dsn(const DsnRequest& request) {
       str_cat({"Auto-Submitted: auto-replied\r\nContent-Type: multipart/report;\r\n"
                " report-type=delivery-status;\r\n boundary=\"",
                boundary, "\"\r\n\r\n"});
-  out +=
-      part(boundary, international ? "text/plain; charset=utf-8" : "text/plain; charset=us-ascii",
-           human_part(request));
-  out +=
-      part(boundary, international ? "message/global-delivery-status" : "message/delivery-status",
-           status_part(request, international));
+  const std::string human = human_part(request);
+  out += part(boundary,
+              has_eight_bit(human) ? "text/plain; charset=utf-8" : "text/plain; charset=us-ascii",
+              human);
+  out += part(boundary, utf8 ? "message/global-delivery-status" : "message/delivery-status",
+              status_part(request));
+  // As a body part UTF-8 needs no more than 8BITMIME (RFC 6532 3.7, RFC 6533 4).
+  const bool global = utf8 || (request.envelope.smtputf8 && has_eight_bit(request.original_header));
   if (request.full) {
     // The header block ends with an empty line that belongs to the message.
     const std::string whole = str_cat({request.original_header, "\r\n", request.original_body});
-    out += part(boundary, international ? "message/global" : "message/rfc822", whole);
+    out += part(boundary, global ? "message/global" : "message/rfc822", whole);
   } else {
-    out += part(boundary, international ? "message/global-headers" : "text/rfc822-headers",
+    out += part(boundary, global ? "message/global-headers" : "text/rfc822-headers",
                 request.original_header);
   }
   return out + str_cat({"--", boundary, "--\r\n"});

@@ -8,6 +8,7 @@
 #include "common/log/events.h"
 #include "common/os/file_ops.h"
 #include "mda/notice/back_off.h"
+#include "mda/notice/by_tunnel.h"
 
 namespace bsmtp::mda {
 namespace {
@@ -16,6 +17,8 @@ namespace {
 constexpr std::chrono::seconds kGiveUp{30L * 86400};
 // So many connections lost one after another say more about the MTA than about the notices.
 constexpr std::uint64_t kMaxBroken = 3;
+// RFC 6531 3.5: what the client says for a server without SMTPUTF8.
+constexpr std::string_view kNeedsUtf8 = "5.6.7";
 
 }  // namespace
 
@@ -147,10 +150,31 @@ NoticeSender::Fate NoticeSender::hand_over(const std::string& id, const spool::I
     }
     return delivery.outcome == smtp::Outcome::kDone ? Fate::kLater : Fate::kBroken;
   }
-  if (status.is_ok()) {
-    log::notice_sent(id, delivery.final_reply.to_string());
-  } else {
+  if (!status.is_ok()) {
+    return refused(id, item, status);
+  }
+  log::notice_sent(id, delivery.final_reply.to_string());
+  return over(id, clock_.now() + config_->ledger_retention);
+}
+
+NoticeSender::Fate NoticeSender::refused(const std::string& id, const spool::ItemReader& item,
+                                         const Status& status) {
+  std::string taken;
+  if (status.is_permanent() && status.code() == kNeedsUtf8 && item.envelope().smtputf8) {
+    auto sent = send_by_tunnel(*config_, store_.spool(), item, clock_.now());
+    if (sent.status().is_temporary()) {
+      log::trouble(id, sent.status());
+      if (const Status noted = store_.not_sent(id); !noted.is_ok()) {
+        log::trouble(id, noted);
+      }
+      return Fate::kLater;
+    }
+    taken = sent.is_ok() ? std::move(sent).value() : "";
+  }
+  if (taken.empty()) {
     log::alarm(id, str_cat({"a notice could not be sent and was dropped: ", status.text()}));
+  } else {
+    log::notice_sent(id, taken);
   }
   return over(id, clock_.now() + config_->ledger_retention);
 }

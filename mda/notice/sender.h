@@ -1,6 +1,7 @@
 // NoticeSender: hands waiting notices to the host MTA (`submit`), one connection. A notice leaves
 // notices/ready only after the final 250 (or a 5xx: a notice about a notice must not exist, so
-// that is an alarm in the log). A notice that the MTA refuses for now, or on which it drops the
+// that is an alarm in the log; only where the MTA lacks SMTPUTF8 there may be another way,
+// by_tunnel.h). A notice that the MTA refuses for now, or on which it drops the
 // connection, waits alone; only an MTA that cannot be reached, or a ledger that cannot be written,
 // postpones all of them. The ledger notes each before it leaves: one that may have gone out twice
 // is logged outcome=ambiguous.
@@ -38,6 +39,7 @@ class NoticeSender {
   enum class Fate { kGone, kLater, kBroken, kNoLedger };
   Fate send_one(const std::string& id);
   Fate hand_over(const std::string& id, const spool::ItemReader& item);
+  Fate refused(const std::string& id, const spool::ItemReader& item, const Status& status);
   Fate over(const std::string& id, TimePoint retain_until);
   TimePoint postpone_all();
   TimePoint postpone(const std::string& id);

@@ -36,6 +36,7 @@ class NoticeStore {
   // `about` and `kind` are for the log.
   Status put(const std::string& id, const mail::Envelope& envelope, std::string_view text,
              std::string_view kind, std::string_view about);
+  const spool::Spool& spool() const { return spool_; }
   // Ids waiting, in name order.
   Result<std::vector<std::string>> waiting() const;
   std::string path(std::string_view id) const;

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
@@ -244,6 +245,35 @@ class Fails(Case):
         self.assertIn("BODY=8BITMIME", envelope["mail"])
         self.assertEqual(report.get_payload()[1].get_content_type(),
                          "message/global-delivery-status")
+
+    def test_where_the_mta_has_no_smtputf8_everybody_is_told_all_the_same(self):
+        def script(command, _):
+            return "250-test\r\n250-DSN\r\n250 8BITMIME" if command.startswith("EHLO") else None
+        self.resubmit.script = self.submit.script = script
+        subprocess.run([PROGRAMS + "/bsmtpctl", "--config", self.site.config, "rules", "export",
+                        "--sendmail", "--write"], check=True, capture_output=True)
+        text = "Subject: grün\n\nb\n".encode()
+        self.site.accept([("<ann@domain.co.uk> SMTPUTF8 BODY=8BITMIME", ["<ünal@domain.com>"], text),
+                          ("<jörg@domain.co.uk> SMTPUTF8 BODY=8BITMIME", ["<bob@domain.com>"], text),
+                          ("<jörg@far.example> SMTPUTF8 BODY=8BITMIME", ["<bob@domain.com>"], text)])
+        log = self.site.once()
+        self.assertEqual(self.resubmit.taken(), [])
+        (envelope, report), = self.dsns()
+        self.assertEqual(envelope["rcpts"], ["RCPT TO:<ann@domain.co.uk> NOTIFY=NEVER"])
+        status = self.fields(report)[1][0]
+        self.assertEqual(status["Final-Recipient"], "utf-8; \\x{FC}nal@domain.com")
+        self.assertEqual(status["Status"], "5.6.7")
+        # An address that the MTA cannot write, but of a tunneled domain.
+        waiting, = self.site.names("peers", "remote1", "incoming")
+        self.assertIn("for remote1", log)
+        with open("%s/peers/remote1/incoming/%s" % (self.site.spool, waiting), "rb") as spooled:
+            item = spooled.read()
+        self.assertTrue(item.startswith(b"MAIL FROM:<> BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<"), item)
+        self.assertIn("RCPT TO:<jörg@domain.co.uk> NOTIFY=NEVER\r\n".encode(), item)
+        self.assertIn(b"\r\nAction: failed\r\n", item)
+        # Nothing leads to the third: an alarm, and no second attempt.
+        self.assertEqual(log.count("a notice could not be sent and was dropped"), 1)
+        self.assertEqual(self.site.names("notices", "ready"), [])
 
 
 class Waits(Case):

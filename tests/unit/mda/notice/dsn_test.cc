@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "common/mail/address.h"
 #include "mda/notice/back_off.h"
 #include "mda/notice/store.h"
 
@@ -61,20 +62,24 @@ TEST(FormatDsnTest, AddressesAreNamedExactly) {
   const struct {
     const char* name;
     std::string address, line;
+    std::string sender = "ann@domain.co.uk";
   } cases[] = {
       {"plain", "bob@domain.com", "rfc822; bob@domain.com"},
       {"two blanks, longer than a line", long_quoted, "rfc822; " + long_quoted},
       {"long", long_local + "@domain.com", "rfc822; " + long_local + "@domain.com"},
-      {"UTF-8", "j\u00F6rg+a@domain.com", "utf-8; j\u00F6rg+a@domain.com"},
+      {"UTF-8", "j\u00F6rg+a@domain.com", "utf-8; j\\x{F6}rg\\x{2B}a@domain.com"},
+      {"UTF-8, and the reader's address too", "j\u00F6rg+a@domain.com",
+       "utf-8; j\u00F6rg+a@domain.com", "\u00E4nn@domain.co.uk"},
       {"a character that must not reach a terminal", "a\u202E+\u00F6@domain.com",
-       "utf-8; a\\x{202E}\\x{2B}\u00F6@domain.com"},
+       "utf-8; a\\x{202E}\\x{2B}\u00F6@domain.com", "\u00E4nn@domain.co.uk"},
       {"what looks like an encoding", "\"\\x{2B}\u00F6\"@domain.com",
-       "utf-8; \"\\x{5C}x{2B}\u00F6\"@domain.com"},
+       "utf-8; \"\\x{5C}x{2B}\u00F6\"@domain.com", "\u00E4nn@domain.co.uk"},
       {"line end", "a\r\nAction: x@domain.com", "rfc822; a??Action: x@domain.com"},
   };
   for (const auto& c : cases) {
     DsnRequest r = request();
     r.recipients[0].recipient.address = c.address;
+    r.envelope.sender = c.sender;
     const std::string text = format_dsn(r).value();
     EXPECT_NE(text.find("\r\nFinal-Recipient: " + c.line + "\r\n"), std::string::npos)
         << c.name << "\n"
@@ -84,6 +89,29 @@ TEST(FormatDsnTest, AddressesAreNamedExactly) {
   r.recipients[0].recipient.orcpt = "utf-8;a\\x{2B}\u202Eb@domain.com";
   r.envelope.smtputf8 = true;
   EXPECT_NE(format_dsn(r)->find("\r\nOriginal-Recipient: utf-8; a\\x{2B}\\x{202E}b@domain.com\r\n"),
+            std::string::npos);
+}
+
+// The MTA that has to carry a notice may be the one that could not carry the message.
+TEST(FormatDsnTest, OnlyAReaderBeyondAsciiMakesTheNoticeSmtputf8) {
+  DsnRequest r = request();
+  r.envelope.smtputf8 = true;
+  r.recipients[0].recipient.address = "j\u00F6rg@domain.com";
+  r.recipients[0].diagnostic = "550 5.6.7 j\u00F6rg: no";
+  r.original_header = "Subject: Gr\u00FC\u00DFe\r\n";
+  EXPECT_FALSE(dsn_envelope(r).smtputf8);
+  EXPECT_EQ(dsn_envelope(r).body, "8BITMIME");
+  const std::string text = format_dsn(r).value();
+  const std::size_t status = text.find("Content-Type: message/delivery-status\r\n");
+  const std::size_t header = text.find("Content-Type: message/global-headers\r\n");
+  ASSERT_NE(status, std::string::npos) << text;
+  ASSERT_NE(header, std::string::npos) << text;
+  EXPECT_TRUE(mail::is_ascii(text.substr(0, text.find("\r\n\r\n"))));
+  EXPECT_TRUE(mail::is_ascii(text.substr(status, header - status))) << text;
+
+  r.envelope.sender = "\u00E4nn@domain.co.uk";
+  EXPECT_TRUE(dsn_envelope(r).smtputf8);
+  EXPECT_NE(format_dsn(r)->find("Content-Type: message/global-delivery-status\r\n"),
             std::string::npos);
 }
 
