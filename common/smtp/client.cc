@@ -47,9 +47,8 @@ std::size_t Delivery::accepted() const {
 
 // One transaction under way.
 struct Client::Run {
-  Run(const mail::Envelope& e, const std::function<void()>& while_waiting)
-      : envelope(e), meanwhile(while_waiting), fates(e.recipients.size(), Fate::kOpen) {
-    delivery.recipients.resize(e.recipients.size());
+  explicit Run(const mail::Envelope& envelope) : fates(envelope.recipients.size(), Fate::kOpen) {
+    delivery.recipients.resize(envelope.recipients.size());
   }
 
   enum class Kind { kReset, kMail, kRcpt, kData };
@@ -60,8 +59,6 @@ struct Client::Run {
   };
   enum class Fate { kOpen, kAccepted, kDecided };
 
-  const mail::Envelope& envelope;
-  const std::function<void()>& meanwhile;
   Delivery delivery;
   std::vector<Fate> fates;  // as the recipients
   std::vector<Command> commands;
@@ -90,6 +87,8 @@ struct Client::Run {
 
 Client::Client(Transport& transport, Options options)
     : transport_(transport), options_(std::move(options)) {}
+
+Client::~Client() = default;
 
 Status Client::write(std::string_view data, seconds timeout) {
   transport_.set_timeout(timeout);
@@ -147,15 +146,17 @@ Status Client::open() {
   return Status::ok();
 }
 
-void Client::queue_commands(Run& run) {
-  const mail::Envelope envelope = announced_only(run.envelope, extensions_);
+void Client::queue_commands(Run& run, const mail::Envelope& whole) {
+  if (const Status announced = check_announced(whole, extensions_, options_.peer);
+      !announced.is_ok()) {
+    run.decide_all(Stage::kLocal, {}, announced);
+    return;
+  }
+  const mail::Envelope envelope = announced_only(whole, extensions_);
   const auto mail_line = mail::format_mail(envelope);
   if (!mail_line.is_ok()) {
     run.decide_all(Stage::kLocal, {}, mail_line.status());
     return;
-  }
-  if (in_transaction_) {
-    run.commands.push_back({Run::Kind::kReset, 0, "RSET"});
   }
   run.commands.push_back({Run::Kind::kMail, 0, *mail_line});
   for (std::size_t i = 0; i < envelope.recipients.size(); ++i) {
@@ -227,10 +228,22 @@ bool Client::take_reply(Run& run) {
   return true;
 }
 
+bool Client::take_replies(Run& run) {
+  while (run.answered < run.sent) {
+    if (!take_reply(run)) return false;
+  }
+  return true;
+}
+
+std::size_t Client::window() const {
+  return extensions_.pipelining && options_.pipelining ? std::max<std::size_t>(options_.window, 1)
+                                                       : 1;
+}
+
 // Writes the next commands, at most a window of them, and takes their replies.
-bool Client::send_window(Run& run) {
-  const std::size_t window =
-      extensions_.pipelining && options_.pipelining ? std::max<std::size_t>(options_.window, 1) : 1;
+bool Client::send_window(Run& run, const Hooks& hooks) {
+  const bool first = run.sent == 0;
+  const std::size_t window = this->window();
   std::string block;
   for (std::size_t i = 0; i < window && run.sent < run.commands.size(); ++i) {
     const Run::Command& next = run.commands[run.sent];
@@ -250,18 +263,54 @@ bool Client::send_window(Run& run) {
     run.decide_all(Stage::kMail, {}, written);
     return false;
   }
-  if (run.answered == 0 && run.meanwhile) {
-    run.meanwhile();
+  if (first && hooks.meanwhile) {
+    hooks.meanwhile();
   }
-  while (run.answered < run.sent) {
-    if (!take_reply(run)) return false;
-  }
-  return !(run.mail_refused && !run.data_sent);
+  return take_replies(run) && !(run.mail_refused && !run.data_sent);
 }
 
-void Client::envelope_stage(Run& run) {
-  while (run.sent < run.commands.size() && send_window(run)) {
+void Client::envelope_stage(Run& run, const Hooks& hooks) {
+  if (run.sent == 0 && in_transaction_ && !run.commands.empty()) {
+    run.commands.insert(run.commands.begin(), {Run::Kind::kReset, 0, "RSET"});
   }
+  if (!take_replies(run)) return;
+  while (run.sent < run.commands.size() && send_window(run, hooks)) {
+  }
+}
+
+// The commands of the message after this one, to leave with this one's end dot; "" if none.
+std::string Client::commands_ahead(const Hooks& hooks) {
+  const mail::Envelope* next = hooks.next && window() > 1 ? hooks.next() : nullptr;
+  if (next == nullptr) return "";
+  Run run(*next);
+  queue_commands(run, *next);
+  if (run.commands.empty() || run.commands.size() > window()) return "";
+  std::string lines;
+  for (const Run::Command& command : run.commands) {
+    lines += command.line;
+    lines += "\r\n";
+  }
+  run.sent = run.commands.size();
+  run.data_sent = true;
+  ahead_ = std::make_unique<Run>(std::move(run));
+  return lines;
+}
+
+// What was sent ahead for this message. Sent for another: the connection is given up, because a
+// DATA that may have been accepted can only be answered with a text.
+bool Client::take_ahead(Run& run) {
+  if (ahead_ == nullptr) return true;
+  const std::unique_ptr<Run> ahead = std::exchange(ahead_, nullptr);
+  if (!std::equal(ahead->commands.begin(), ahead->commands.end(), run.commands.begin(),
+                  run.commands.end(),
+                  [](const Run::Command& a, const Run::Command& b) { return a.line == b.line; })) {
+    usable_ = false;
+    transport_.shutdown();
+    return false;
+  }
+  run.sent = ahead->sent;
+  run.data_sent = ahead->data_sent;
+  return true;
 }
 
 Delivery Client::send(const mail::Envelope& envelope, Source& stuffed) {
@@ -269,30 +318,27 @@ Delivery Client::send(const mail::Envelope& envelope, Source& stuffed) {
 }
 
 Delivery Client::send(const mail::Envelope& envelope, const TextWriter& writer,
-                      const std::function<void()>& meanwhile) {
-  Run run(envelope, meanwhile);
+                      const Hooks& hooks) {
+  Run run(envelope);
   run.delivery.dsn_passed_on = extensions_.dsn;
-  if (!usable_) {
+  if (usable_) {
+    queue_commands(run, envelope);
+  }
+  if (!usable_ || !take_ahead(run)) {
     run.delivery.outcome = Outcome::kNotSent;
     run.decide_all(Stage::kLocal, {},
                    Status::temporary("4.4.2", options_.peer + ": no usable connection"));
     return std::move(run.delivery);
   }
-  if (const Status announced = check_announced(envelope, extensions_, options_.peer);
-      !announced.is_ok()) {
-    run.decide_all(Stage::kLocal, {}, announced);
-    return std::move(run.delivery);
-  }
-  queue_commands(run);
-  envelope_stage(run);
+  envelope_stage(run, hooks);
   if (!run.over && run.data_sent) {
-    data_stage(run, writer);
+    data_stage(run, writer, hooks);
   }
   return std::move(run.delivery);
 }
 
 // After the reply to DATA.
-void Client::data_stage(Run& run, const TextWriter& writer) {
+void Client::data_stage(Run& run, const TextWriter& writer, const Hooks& hooks) {
   if (run.data_reply.code != 354) {
     if (run.data_reply.is_positive()) {  // neither takes the text nor refuses it: out of step
       usable_ = false;
@@ -325,12 +371,15 @@ void Client::data_stage(Run& run, const TextWriter& writer) {
     text_failed(run, status, true);
     return;
   }
-  if (const Status ended = sink.end_dot(); !ended.is_ok()) {
+  if (const Status ended = sink.end_dot(commands_ahead(hooks)); !ended.is_ok()) {
     // The last block and its end dot are one write: how much of it arrived cannot be known.
     usable_ = false;
     run.delivery.outcome = Outcome::kAmbiguous;
     run.decide_all(Stage::kText, {}, ended);
     return;
+  }
+  if (hooks.meanwhile) {
+    hooks.meanwhile();
   }
   final_reply(run);
 }
@@ -372,6 +421,10 @@ void Client::final_reply(Run& run) {
 void Client::quit() {
   if (!usable_) return;
   usable_ = false;
+  if (ahead_ != nullptr) {
+    transport_.shutdown();  // QUIT could be taken for the text of what was sent ahead
+    return;
+  }
   if (write("QUIT\r\n", seconds(5)).is_ok()) {
     const auto ignored = read_reply(seconds(5));
     static_cast<void>(ignored);

@@ -1,7 +1,7 @@
 // SMTP client (RFC 5321, PIPELINING RFC 2920, SIZE 1870, 8BITMIME 6152, DSN 3461, SMTPUTF8 6531)
 // for one connection to the host MTA. One message at a time: its final reply is in the caller's
-// hands before the next command is sent, so a caller that journals each Delivery knows after a
-// crash which messages are certain. Text is dot-stuffed already and never altered; the client
+// hands before any text of the next is sent, so a caller that journals each Delivery knows after
+// a crash which messages are certain. Text is dot-stuffed already and never altered; the client
 // proves that it cannot end early. Only announced parameters are sent. The result says for each
 // recipient what the server answered and where, and whether a broken connection left the
 // message surely unsent or ambiguous (lost after the end dot, RFC 1047).
@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -88,6 +89,9 @@ class Client {
   };
   // `transport` must outlive the client.
   Client(Transport& transport, Options options);
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
 
   // Greeting and EHLO (HELO when EHLO is refused with 5yz). Temporary whatever the server says:
   // a host MTA that refuses the session is trouble, not a verdict on mail.
@@ -96,20 +100,31 @@ class Client {
 
   // Writes the stuffed CRLF text without end dot into the sink it is given.
   using TextWriter = std::function<Status(Sink&)>;
+  struct Hooks {
+    // Called whenever commands or a text are on their way and before the reply is waited for: time
+    // the caller can use. Not called when nothing could be sent.
+    std::function<void()> meanwhile;
+    // Asked right before the end dot: the envelope that the next send() will bring, or null if
+    // that is not known. Its MAIL, RCPT and DATA then leave with the end dot (RFC 2920 3.1), which
+    // accepts nothing but saves a round trip. Never asked where PIPELINING is not announced.
+    std::function<const mail::Envelope*()> next;
+  };
   // One transaction. `writer` is called only if the server wants the text. If the writer fails,
   // or its text holds an end dot, NUL, bare CR or bare LF or does not end in CRLF, the
   // connection is dropped before the end dot and that Status is every accepted recipient's.
-  // Never call it again after usable() turned false.
-  // `meanwhile` is called once, when commands are on their way and before a reply is waited for:
-  // time the caller can use. Not called when nothing could be sent.
-  Delivery send(const mail::Envelope& envelope, const TextWriter& writer,
-                const std::function<void()>& meanwhile = {});
+  // Never call it again after usable() turned false. With another envelope than the one that was
+  // announced by `next` the connection is dropped too, and the outcome is kNotSent.
+  Delivery send(const mail::Envelope& envelope, const TextWriter& writer, const Hooks& hooks);
+  Delivery send(const mail::Envelope& envelope, const TextWriter& writer) {
+    return send(envelope, writer, Hooks());
+  }
   // The same with the text read from `stuffed` to its end.
   Delivery send(const mail::Envelope& envelope, Source& stuffed);
 
   // False after a lost connection, a 421 or an aborted text.
   bool usable() const { return usable_; }
-  // QUIT and its reply, errors ignored (nothing depends on it).
+  // QUIT and its reply, errors ignored (nothing depends on it); a plain close when a message was
+  // announced and never sent.
   void quit();
 
  private:
@@ -118,12 +133,16 @@ class Client {
   Result<Reply> read_reply(std::chrono::seconds timeout);
   Status write(std::string_view data, std::chrono::seconds timeout);
   Result<Reply> command(const std::string& line);
-  void queue_commands(Run& run);
-  void envelope_stage(Run& run);
-  bool send_window(Run& run);
+  std::size_t window() const;
+  void queue_commands(Run& run, const mail::Envelope& whole);
+  std::string commands_ahead(const Hooks& hooks);
+  bool take_ahead(Run& run);
+  void envelope_stage(Run& run, const Hooks& hooks);
+  bool send_window(Run& run, const Hooks& hooks);
+  bool take_replies(Run& run);
   bool take_reply(Run& run);
   void take_rcpt_reply(Run& run, std::size_t index, Reply reply);
-  void data_stage(Run& run, const TextWriter& writer);
+  void data_stage(Run& run, const TextWriter& writer, const Hooks& hooks);
   void text_failed(Run& run, const Status& why, bool by_writer);
   void final_reply(Run& run);
 
@@ -132,7 +151,8 @@ class Client {
   Extensions extensions_;
   bool usable_ = false;
   bool in_transaction_ = false;
-  std::string input_;  // read ahead of the current reply
+  std::unique_ptr<Run> ahead_;  // the next message's commands, sent and unanswered
+  std::string input_;           // read ahead of the current reply
 };
 
 }  // namespace bsmtp::smtp

@@ -27,8 +27,9 @@ Status TextSink::check_end() const {
   return Status::permanent("5.6.0", "the message's text does not end in CRLF");
 }
 
-Status TextSink::end_dot() {
+Status TextSink::end_dot(std::string_view behind) {
   TRY(buffer_.write(".\r\n"));
+  TRY(buffer_.write(behind));
   return buffer_.flush();
 }
 

@@ -21,8 +21,9 @@ class TextSink final : public Sink {
   Status write(std::string_view data) override;
   // Ok when an end dot may follow, else what is wrong with the text (permanent 5.6.0, 5.6.1).
   Status check_end() const;
-  // Writes the end dot with all that is left. Failure leaves open how much arrived.
-  Status end_dot();
+  // Writes the end dot with all that is left, and `behind` it (commands of the next message).
+  // Failure leaves open how much arrived.
+  Status end_dot(std::string_view behind = {});
   // Ok unless writing to the server failed.
   const Status& transport_failure() const { return out_.failure; }
   std::uint64_t octets() const { return octets_; }

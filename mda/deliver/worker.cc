@@ -13,6 +13,10 @@
 namespace bsmtp::mda {
 namespace {
 
+// The next message's commands leave with the end of the one in hand, so it must be ready by then;
+// the one after it is made ready while the host MTA stores the one in hand.
+constexpr std::size_t kReadyAhead = 2;
+
 std::size_t message_index(const ParcelQueue::Job& job) {
   return static_cast<std::size_t>(job.message);
 }
@@ -52,9 +56,9 @@ std::optional<ParcelQueue::Job> DeliveryWorker::next_job() {
 
 void DeliveryWorker::run() {
   while (!shared_.queue.stopping()) {
-    if (next_) {
-      Attempt attempt = std::move(*next_);
-      next_.reset();
+    if (!ahead_.empty()) {
+      Attempt attempt = std::move(ahead_.front());
+      ahead_.pop_front();
       hand_over(std::move(attempt));
       continue;
     }
@@ -69,33 +73,37 @@ void DeliveryWorker::run() {
     }
   }
   flush();
-  put_back_next();
+  put_back_ahead();
   mta_.close();
 }
 
 void DeliveryWorker::prefetch() {
-  if (next_ || upcoming_) {
-    return;
+  while (ahead_.size() < kReadyAhead && !upcoming_ && prefetch_one()) {
   }
+}
+
+// False: nothing more to be had now.
+bool DeliveryWorker::prefetch_one() {
   auto job = shared_.queue.next(ParcelQueue::Wait::kNo);
   if (!job || job->parcel == nullptr) {
     upcoming_ = std::move(job);
-    return;
+    return false;
   }
   Attempt attempt;
   attempt.job = *job;
   const std::string& peer = meta_of(attempt.job).peer;
   if (!prepare(attempt).is_ok() || !shared_.queue.own_keys(peer, attempt.owned_keys)) {
     upcoming_ = std::move(job);  // deliver() does it again and says what is wrong
-    return;
+    return false;
   }
   if (!look_up(attempt).is_ok() || !has_work(attempt)) {
     shared_.queue.release_keys(peer, attempt.owned_keys);
     upcoming_ = std::move(job);
-    return;
+    return false;
   }
   log_duplicates(attempt);
-  next_.emplace(std::move(attempt));
+  ahead_.push_back(std::move(attempt));
+  return true;
 }
 
 void DeliveryWorker::put_back(const Attempt& attempt) {
@@ -113,11 +121,10 @@ void DeliveryWorker::put_back(const Attempt& attempt) {
   shared_.queue.give_back(attempt.job, true);
 }
 
-void DeliveryWorker::put_back_next() {
-  if (next_) {
-    const Attempt attempt = std::move(*next_);
-    next_.reset();
-    put_back(attempt);
+void DeliveryWorker::put_back_ahead() {
+  while (!ahead_.empty()) {
+    put_back(ahead_.back());
+    ahead_.pop_back();
   }
   if (upcoming_ && upcoming_->parcel != nullptr) {
     shared_.queue.give_back(*std::exchange(upcoming_, std::nullopt), true);

@@ -1,7 +1,7 @@
 // DeliveryWorker: one thread's share of delivery: takes messages from the queue and hands them
 // over through its own connection to the host MTA's resubmission listener.
 // The order that makes a crash harmless: (1) a note that a message is under way is committed before
-// one octet of its text is sent (MAIL and RCPT may be under way meanwhile: they accept nothing);
+// one octet of its text is sent (MAIL, RCPT and DATA may have gone ahead: they accept nothing);
 // (2) a DSN is durable before the failure it reports is committed. The note is committed ahead,
 // with the result of the message before the one in flight, so that no text waits for the disk.
 // After a crash at most two messages per connection are in doubt, the one in flight and the one
@@ -58,6 +58,7 @@ class DeliveryWorker {
   struct Attempt {
     ParcelQueue::Job job;
     std::optional<spool::ItemReader> item;
+    std::optional<mail::Envelope> envelope;  // of the transaction, once it was asked for
     std::vector<RecipientState> states;
     std::vector<std::string> owned_keys;
     std::vector<std::string> duplicates;  // recipients that another parcel has served
@@ -72,11 +73,13 @@ class DeliveryWorker {
   void log_ambiguous(const AcceptedDir& dir, const std::vector<std::uint64_t>& messages);
   std::optional<ParcelQueue::Job> next_job();
   void deliver(const ParcelQueue::Job& job);
-  // Takes the message after the one in hand and makes it ready: next_, or else upcoming_.
+  // Makes the messages after the one in hand ready: ahead_, up to one that must wait (upcoming_).
   void prefetch();
+  bool prefetch_one();
   // Before any of its text was sent.
   void put_back(const Attempt& attempt);
-  void put_back_next();
+  void put_back_ahead();
+  static const mail::Envelope& envelope_of(Attempt& attempt);
   void log_duplicates(const Attempt& attempt) const;
   Status prepare(Attempt& attempt);
   Status look_up(Attempt& attempt);
@@ -89,8 +92,8 @@ class DeliveryWorker {
   void unreadable(const ParcelQueue::Job& job, const Status& why);
   void mta_down(Attempt attempt, const Status& why);
 
-  // One operation: results that are not submitted yet, and notes for `current` and next_ unless
-  // they have one.
+  // One operation: results that are not submitted yet, and notes for `current` and the message
+  // after it unless they have one.
   void submit_journal(Attempt* current);
   // Waits for all of `pending_` to be on disk, again and again on trouble; false: stopping first.
   bool flush();
@@ -105,7 +108,7 @@ class DeliveryWorker {
   ledger::Journal& journal_;
   std::optional<ledger::Ledger> reader_;
   std::deque<Attempt> pending_;               // results not known to be on disk
-  std::optional<Attempt> next_;               // ready to be handed over
+  std::deque<Attempt> ahead_;                 // ready to be handed over, in this order
   std::optional<ParcelQueue::Job> upcoming_;  // taken, nothing done yet
   std::atomic<bool> interrupted_{false};
 };

@@ -73,22 +73,30 @@ void DeliveryWorker::hand_over(Attempt attempt) {
   settle(std::move(attempt));
 }
 
+const mail::Envelope& DeliveryWorker::envelope_of(Attempt& attempt) {
+  if (!attempt.envelope) {
+    attempt.envelope = remaining_envelope(attempt.item->envelope(), attempt.states);
+  }
+  return *attempt.envelope;
+}
+
 smtp::Delivery DeliveryWorker::transact(Attempt& attempt) {
   std::optional<Status> gate_status;
   const std::string lines = handover_lines(meta_of(attempt.job), attempt.job.message,
                                            shared_.config->host, shared_.clock.now());
-  const mail::Envelope envelope = remaining_envelope(attempt.item->envelope(), attempt.states);
   const auto write_text = [&](Sink& sink) {
     gate_status = journal_.wait(attempt.gate);
     TRY(*gate_status);
     return write_handover(*attempt.item, lines, shared_.config->host, sink);
   };
-  // The MTA is thinking about MAIL and RCPT then.
-  const auto meanwhile = [this, &attempt] {
+  smtp::Client::Hooks hooks;
+  hooks.meanwhile = [this, &attempt] {  // the MTA is thinking then
     prefetch();
     submit_journal(&attempt);
   };
-  smtp::Delivery delivery = mta_.send(envelope, write_text, meanwhile);
+  hooks.next = [this] { return ahead_.empty() ? nullptr : &envelope_of(ahead_.front()); };
+  submit_journal(&attempt);
+  smtp::Delivery delivery = mta_.send(envelope_of(attempt), write_text, hooks);
   if (!gate_status && attempt.gate) {
     gate_status = journal_.wait(attempt.gate);
   }
@@ -112,7 +120,7 @@ void DeliveryWorker::submit_journal(Attempt* current) {
       tickets.push_back(&done.settled);
     }
   }
-  for (Attempt* attempt : {current, next_ ? &*next_ : nullptr}) {
+  for (Attempt* attempt : {current, ahead_.empty() ? nullptr : &ahead_.front()}) {
     if (attempt != nullptr && !attempt->gate) {
       const spool::AcceptedMeta& meta = meta_of(attempt->job);
       steps.emplace_back([peer = meta.peer, id = meta.parcel_id, message = attempt->job.message,
@@ -271,7 +279,7 @@ void DeliveryWorker::mta_down(Attempt attempt, const Status& why) {
   const TimePoint now = shared_.clock.now();
   if (interrupted_ || now < expiry(attempt.job).expires) {
     put_back(attempt);
-    put_back_next();
+    put_back_ahead();
   } else {
     apply_no_connection(why, now, expiry(attempt.job), attempt.states);
     settle(std::move(attempt));

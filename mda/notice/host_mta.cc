@@ -71,9 +71,9 @@ Status HostMta::ready() {
 }
 
 smtp::Delivery HostMta::send(const mail::Envelope& envelope, const smtp::Client::TextWriter& writer,
-                             const std::function<void()>& meanwhile) {
+                             const smtp::Client::Hooks& hooks) {
   BSMTP_CHECK(link_ != nullptr && link_->client().usable());
-  return link_->client().send(envelope, writer, meanwhile);
+  return link_->client().send(envelope, writer, hooks);
 }
 
 const smtp::Extensions& HostMta::extensions() const {

@@ -34,7 +34,10 @@ class HostMta {
   Status ready();
   // ready() must have been ok. After this the connection is reopened by ready() when broken.
   smtp::Delivery send(const mail::Envelope& envelope, const smtp::Client::TextWriter& writer,
-                      const std::function<void()>& meanwhile = {});
+                      const smtp::Client::Hooks& hooks);
+  smtp::Delivery send(const mail::Envelope& envelope, const smtp::Client::TextWriter& writer) {
+    return send(envelope, writer, {});
+  }
   const smtp::Extensions& extensions() const;
   bool is_open() const;
   // QUIT, if connected.

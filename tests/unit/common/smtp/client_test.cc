@@ -5,75 +5,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "common/smtp/socket_transport.h"
-#include "tests/support/smtp_server.h"
+#include "tests/unit/common/smtp/client_session.h"
 
 namespace bsmtp::smtp {
 namespace {
-
-using test::SmtpServer;
-
-// A server, a connection to it and an opened client.
-class Session {
- public:
-  explicit Session(SmtpServer::Options server, Client::Options client = defaults())
-      : server_(std::move(server)),
-        transport_(os::Socket(server_.connect(), "fake", os::SocketOptions{})),
-        client_(transport_, std::move(client)),
-        opened_(client_.open()) {}
-  Session() : Session(SmtpServer::Options()) {}
-
-  static Client::Options defaults() {
-    Client::Options options;
-    options.ehlo_name = "hub.domain.com";
-    options.peer = "fake";
-    options.timeouts = {.greeting = std::chrono::seconds(5),
-                        .command = std::chrono::seconds(5),
-                        .data_start = std::chrono::seconds(5),
-                        .data_block = std::chrono::seconds(5),
-                        .data_end = std::chrono::seconds(5)};
-    return options;
-  }
-  // Ends the connection, so that the server's record is complete.
-  SmtpServer& done() {
-    client_.quit();
-    transport_.shutdown();
-    return server_;
-  }
-  Client& client() { return client_; }
-  const Status& opened() const { return opened_; }
-
- private:
-  SmtpServer server_;
-  SocketTransport transport_;
-  Client client_;
-  Status opened_;
-};
-
-mail::Envelope envelope_to(const std::vector<std::string>& recipients) {
-  mail::Envelope envelope;
-  envelope.sender = "ann@domain.com";
-  for (const std::string& address : recipients) {
-    envelope.recipients.push_back({address, "", "", {}});
-  }
-  return envelope;
-}
-
-Delivery send_text(Client& client, const mail::Envelope& envelope, std::string_view text) {
-  StringSource source(text);
-  return client.send(envelope, source);
-}
-
-SmtpServer::Options scripted(SmtpServer::Script script) {
-  SmtpServer::Options options;
-  options.script = std::move(script);
-  return options;
-}
-
-// Answers one exact command with one reply.
-SmtpServer::Options answering(const std::string& command, const std::string& reply) {
-  return scripted([=](const std::string& got) { return got == command ? reply : ""; });
-}
 
 TEST(Client, DeliversWithAllAnnouncedParameters) {
   Session session;
