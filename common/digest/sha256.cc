@@ -9,10 +9,22 @@
 
 namespace bsmtp::digest {
 
+namespace {
+
+// Fetched once: EVP_sha256() alone is looked up again at each use, which takes longer than the
+// digest of an address. Never freed, as the library itself outlives every user.
+const EVP_MD* sha256() {
+  static const EVP_MD* const method = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  BSMTP_CHECK(method != nullptr);
+  return method;
+}
+
+}  // namespace
+
 struct Sha256::Impl {
   Impl() : context(EVP_MD_CTX_new()) {
     BSMTP_CHECK(context != nullptr);
-    BSMTP_CHECK(EVP_DigestInit_ex(context, EVP_sha256(), nullptr) == 1);
+    BSMTP_CHECK(EVP_DigestInit_ex(context, sha256(), nullptr) == 1);
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;

@@ -1,6 +1,7 @@
 // See journal.h.
 #include "common/ledger/journal.h"
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <utility>
@@ -8,8 +9,12 @@
 namespace bsmtp::ledger {
 namespace {
 
-// How long an operation that nobody waits for may wait for company.
-constexpr std::chrono::milliseconds kGather{3};
+using std::chrono::steady_clock;
+
+// How long an operation that nobody waits for may wait for company before it is committed, and
+// before the disk is synced.
+constexpr std::chrono::milliseconds kGather{2};
+constexpr std::chrono::milliseconds kSyncAfter{10};
 
 }  // namespace
 
@@ -33,18 +38,22 @@ Journal::~Journal() {
     const std::lock_guard<std::mutex> lock(mutex_);
     closing_ = true;
   }
-  queued_.notify_one();
+  wake_.notify_one();
   thread_.join();
 }
 
 Journal::Ticket Journal::submit(Operation operation) {
   auto entry = std::make_shared<Entry>();
   entry->operation = std::move(operation);
+  bool first = false;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
+    first = queue_.empty();
     queue_.push_back(entry);
   }
-  queued_.notify_one();
+  if (first) {
+    wake_.notify_one();
+  }
   return entry;
 }
 
@@ -52,7 +61,7 @@ Status Journal::wait(const Ticket& ticket) {
   std::unique_lock<std::mutex> lock(mutex_);
   if (!ticket->status) {
     hurry_ = true;
-    queued_.notify_one();
+    wake_.notify_one();
   }
   decided_.wait(lock, [&] { return ticket->status.has_value(); });
   return *ticket->status;
@@ -60,17 +69,33 @@ Status Journal::wait(const Ticket& ticket) {
 
 void Journal::run_commits() {
   std::unique_lock<std::mutex> lock(mutex_);
+  const auto wanted = [this] { return closing_ || hurry_; };
   for (;;) {
-    queued_.wait(lock, [this] { return closing_ || !queue_.empty(); });
-    if (queue_.empty()) {
+    const auto due = written_since_ + kSyncAfter;
+    const auto woken = [&] { return wanted() || !queue_.empty(); };
+    if (written_.empty()) {
+      wake_.wait(lock, woken);
+    } else {
+      wake_.wait_until(lock, due, woken);
+    }
+    if (closing_ && queue_.empty() && written_.empty()) {
       return;
     }
-    queued_.wait_for(lock, kGather, [this] { return closing_ || hurry_; });
+    if (!queue_.empty()) {
+      const auto gathered = steady_clock::now() + kGather;
+      wake_.wait_until(lock, written_.empty() ? gathered : std::min(due, gathered), wanted);
+    }
+    const bool sync_now = wanted() || (!written_.empty() && steady_clock::now() >= due);
     hurry_ = false;
     std::vector<Ticket> group;
     group.swap(queue_);
     lock.unlock();
-    commit_group(group);
+    if (!group.empty()) {
+      commit_group(group);
+    }
+    if (sync_now) {
+      sync_written();
+    }
     lock.lock();
   }
 }
@@ -86,17 +111,40 @@ std::uint64_t Journal::commits() const {
 
 void Journal::commit_group(const std::vector<Ticket>& group) {
   const Status status = commit(group);
-  std::vector<Status> each;
-  for (const Ticket& ticket : group) {
-    each.push_back(status.is_ok() || group.size() == 1 ? status : commit({ticket}));
-    ticket->operation = nullptr;
+  std::vector<std::pair<Ticket, Status>> failed;
+  if (written_.empty()) {
+    written_since_ = steady_clock::now();
   }
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    for (std::size_t i = 0; i < group.size(); ++i) {
-      group[i]->status = std::move(each[i]);
+  for (const Ticket& ticket : group) {
+    Status own = status.is_ok() || group.size() == 1 ? status : commit({ticket});
+    ticket->operation = nullptr;
+    if (own.is_ok()) {
+      written_.push_back(ticket);
+    } else {
+      failed.emplace_back(ticket, std::move(own));
     }
   }
+  if (!failed.empty()) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (auto& [ticket, why] : failed) {
+      ticket->status = std::move(why);
+    }
+    decided_.notify_all();
+  }
+}
+
+void Journal::sync_written() {
+  if (written_.empty()) {
+    return;
+  }
+  const Status status = ledger_.sync();
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (const Ticket& ticket : written_) {
+      ticket->status = status;
+    }
+  }
+  written_.clear();
   decided_.notify_all();
 }
 

@@ -39,8 +39,9 @@ CREATE INDEX notice_age ON notice (retain_until);
 )";
 
 // In the order of Ledger::Sql.
-constexpr std::array<const char*, 17> kSql = {
+constexpr std::array<const char*, 18> kSql = {
     "BEGIN IMMEDIATE",
+    "BEGIN",
     "COMMIT",
     "INSERT OR IGNORE INTO parcel VALUES (?1, ?2, ?3, ?4, ?5, 0)",
     "SELECT digest, done, accepted, retain_until FROM parcel WHERE peer = ?1 AND id = ?2",
@@ -89,11 +90,9 @@ void Ledger::StatementCloser::operator()(sqlite3_stmt* statement) const {
   sqlite3_finalize(statement);
 }
 
-Ledger::Ledger(Ledger&& other) noexcept
-    : file_(std::move(other.file_)),
-      db_(std::exchange(other.db_, nullptr)),
-      statements_(std::move(other.statements_)),
-      in_transaction_(std::exchange(other.in_transaction_, false)) {}
+Ledger::Ledger(Ledger&& other) noexcept {
+  *this = std::move(other);
+}
 
 Ledger& Ledger::operator=(Ledger&& other) noexcept {
   if (this != &other) {
@@ -102,6 +101,9 @@ Ledger& Ledger::operator=(Ledger&& other) noexcept {
     db_ = std::exchange(other.db_, nullptr);
     statements_ = std::move(other.statements_);
     in_transaction_ = std::exchange(other.in_transaction_, false);
+    wal_ = std::move(other.wal_);
+    synced_by_sqlite_ = other.synced_by_sqlite_;
+    sync_failed_ = other.sync_failed_;
   }
   return *this;
 }
@@ -113,6 +115,7 @@ Ledger::~Ledger() {
 void Ledger::close() {
   rollback();
   statements_.clear();
+  wal_.reset();
   sqlite3_close(db_);
   db_ = nullptr;
 }
@@ -154,6 +157,7 @@ Result<Ledger> Ledger::open(const std::string& file) {
   ledger.may_create_ = !marked;
   TRY(ledger.open_database(false));
   if (!marked) {
+    TRY(ledger.sync());
     TRY(write_mark(file));
   }
   return ledger;
@@ -179,8 +183,7 @@ Status Ledger::open_database(bool read_only) {
 
 Status Ledger::check_schema(bool read_only) {
   if (!read_only) {
-    TRY(execute("PRAGMA journal_mode = WAL"));
-    TRY(execute("PRAGMA synchronous = FULL"));
+    TRY(choose_journal());
     // Two dispatchers that start together must not both create.
     TRY(execute("BEGIN IMMEDIATE"));
     in_transaction_ = true;
@@ -208,6 +211,23 @@ Status Ledger::check_schema(bool read_only) {
   TRY(execute("COMMIT"));
   in_transaction_ = false;
   return quick_check("PRAGMA quick_check(1)");
+}
+
+// Write-ahead logging, synced by sync(). Where SQLite cannot have that (it keeps the journal mode
+// it had, and says so), each commit is synced by SQLite itself.
+Status Ledger::choose_journal() {
+  sqlite3_stmt* raw = nullptr;
+  if (sqlite3_prepare_v2(db_, "PRAGMA journal_mode = WAL", -1, &raw, nullptr) != SQLITE_OK) {
+    return error("cannot set up");
+  }
+  const Statement statement(raw);
+  if (sqlite3_step(raw) != SQLITE_ROW) {
+    return error("cannot set up");
+  }
+  const unsigned char* answer = sqlite3_column_text(raw, 0);
+  synced_by_sqlite_ =
+      answer == nullptr || std::string_view(reinterpret_cast<const char*>(answer)) != "wal";
+  return execute(synced_by_sqlite_ ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
 }
 
 Status Ledger::create_schema() {
@@ -280,10 +300,57 @@ Status Ledger::begin() {
   return Status::ok();
 }
 
+Status Ledger::begin_read() {
+  BSMTP_CHECK(!in_transaction_);
+  TRY(run(kBeginRead));
+  in_transaction_ = true;
+  return Status::ok();
+}
+
 Status Ledger::commit() {
   BSMTP_CHECK(in_transaction_);
   TRY(run(kCommit));
   in_transaction_ = false;
+  return Status::ok();
+}
+
+Status Ledger::sync() {
+  if (synced_by_sqlite_) {
+    return Status::ok();
+  }
+  if (sync_failed_) {
+    return checkpoint();
+  }
+  const std::string wal = file_ + "-wal";
+  if (!wal_.valid()) {
+    // Stays the same file while db_ is open.
+    wal_.reset(::open(wal.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!wal_.valid()) {
+      // None: nothing was ever committed that SQLite has not put into the database itself.
+      return errno == ENOENT ? Status::ok() : Status::from_errno(wal, errno);
+    }
+  }
+  if (::fdatasync(wal_.get()) != 0) {
+    const int error = errno;
+    sync_failed_ = true;
+    return Status::from_errno(wal, error);
+  }
+  return Status::ok();
+}
+
+// The kernel tells of a lost page once only, so another fdatasync would prove nothing: all that
+// was committed is written again, into the database itself.
+Status Ledger::checkpoint() {
+  int logged = 0;
+  int copied = 0;
+  if (sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_FULL, &logged, &copied) !=
+      SQLITE_OK) {
+    return error("cannot be written to disk");
+  }
+  if (logged != copied) {
+    return Status::temporary("4.3.0", file_ + ": cannot be written to disk as a whole yet");
+  }
+  sync_failed_ = false;
   return Status::ok();
 }
 

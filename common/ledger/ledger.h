@@ -1,6 +1,6 @@
-// Ledger: the receiver's memory of what was delivered, in one SQLite file (WAL,
-// synchronous=FULL: a commit that returned ok survives power loss). Only bsmtp-dispatch writes
-// it. It knows parcels (peer, id) with their digest, each message's recipients by a key over
+// Ledger: the receiver's memory of what was delivered, in one SQLite file (WAL). A commit that
+// returned ok survives this process; sync() makes it survive power loss. Only bsmtp-dispatch
+// writes it. It knows parcels (peer, id) with their digest, each message's recipients by a key over
 // sender, recipient and text, deliveries under way, and notices sent.
 // Guarantee: a damaged, foreign, newer or vanished ledger is an error naming the remedy, never
 // silently recreated: an empty memory would deliver every repeated parcel a second time.
@@ -17,6 +17,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/status.h"
+#include "common/base/unique_fd.h"
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -76,7 +77,13 @@ class Ledger {
   // and commit(). After a failure rollback() and repeat or give up.
   Status begin();
   Status commit();
+  // All commits so far are on disk (one fdatasync of the log that SQLite writes ahead; after a
+  // failure everything is written anew).
+  Status sync();
   void rollback();
+  // Several look-ups as of one moment, until commit() or rollback(); cheaper than one by one,
+  // because each look-up outside is a transaction of its own.
+  Status begin_read();
 
   // Notes the parcel unless it is known, and says which it was. `retain_until`: not forgotten
   // before; never shortened.
@@ -119,6 +126,7 @@ class Ledger {
   class Query;
   enum Sql : std::size_t {
     kBegin,
+    kBeginRead,
     kCommit,
     kInsertParcel,
     kFindParcel,
@@ -141,6 +149,8 @@ class Ledger {
   explicit Ledger(std::string file) : file_(std::move(file)) {}
   Status open_database(bool read_only);
   Status check_schema(bool read_only);
+  Status choose_journal();
+  Status checkpoint();
   Status create_schema();
   Status quick_check(const char* pragma);
   Status execute(const char* sql);
@@ -153,6 +163,9 @@ class Ledger {
   std::string file_;
   sqlite3* db_ = nullptr;
   std::vector<Statement> statements_;
+  UniqueFd wal_;                  // for sync()
+  bool synced_by_sqlite_ = true;  // each commit
+  bool sync_failed_ = false;
   bool in_transaction_ = false;
   bool may_create_ = false;
 };

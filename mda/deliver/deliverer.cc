@@ -14,18 +14,29 @@ Deliverer::Deliverer(std::shared_ptr<const config::Config> config, const spool::
     : spool_(spool),
       clock_(clock),
       shared_{std::move(config),  spool, journal, notices, clock, queue_, quarantine,
-              std::move(changed), {},    {}} {
+              std::move(changed), {},    {}},
+      keeper_(shared_) {
   const std::uint64_t count = std::max<std::uint64_t>(1, shared_.config->resubmit_connections);
-  running_ = count;
+  running_ = count + 1;
+  threads_.emplace_back([this] {
+    keeper_.run();
+    ended_one();
+  });
   for (std::uint64_t i = 0; i < count; ++i) {
     workers_.push_back(std::make_unique<DeliveryWorker>(shared_));
     threads_.emplace_back([this, worker = workers_.back().get()] {
       worker->run();
-      const std::lock_guard<std::mutex> lock(done_mutex_);
-      --running_;
-      done_.notify_all();
+      ended_one();
     });
   }
+}
+
+void Deliverer::ended_one() {
+  const std::lock_guard<std::mutex> lock(done_mutex_);
+  if (--running_ == 1) {
+    queue_.close();  // only the keeper is left
+  }
+  done_.notify_all();
 }
 
 Deliverer::~Deliverer() {

@@ -1,8 +1,9 @@
 // Deliverer: delivers what bsmtp-in accepted, each recipient of each message once, through
-// `resubmit-connections` workers. The service tells it when something changed (scan) and when
-// its time has come (next_due); it has no timer of its own and its threads sleep when idle.
-// Failure: everything that cannot be delivered now stays in accepted/ or deferred/.
-// Threads: one caller; `changed` is called from workers and must only wake the caller up.
+// `resubmit-connections` workers and a keeper of parcels. The service tells it when something
+// changed (scan) and when its time has come (next_due); it has no timer of its own and its threads
+// sleep when idle. Failure: everything that cannot be delivered now stays in accepted/ or
+// deferred/. Threads: one caller; `changed` is called from workers and must only wake the caller
+// up.
 #pragma once
 
 #include <chrono>
@@ -14,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "mda/deliver/keeper.h"
 #include "mda/deliver/worker.h"
 
 namespace bsmtp::mda {
@@ -47,10 +49,13 @@ class Deliverer {
   void stop(std::chrono::milliseconds grace);
 
  private:
+  void ended_one();
+
   const spool::Spool& spool_;
   const Clock& clock_;
   ParcelQueue queue_;
   DeliveryShared shared_;
+  ParcelKeeper keeper_;
   std::string only_peer_;
   std::map<std::string, TimePoint> deferred_;  // not yet due: name -> when
   std::vector<std::unique_ptr<DeliveryWorker>> workers_;

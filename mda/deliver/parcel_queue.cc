@@ -22,56 +22,84 @@ void ParcelQueue::add(const std::vector<std::string>& names) {
       lanes_[peer_of(name)].waiting.push_back(name);
     }
   }
-  changed_.notify_all();
+  chores_.notify_one();
 }
 
 std::optional<ParcelQueue::Job> ParcelQueue::next(Wait wait) {
   std::unique_lock<std::mutex> lock(mutex_);
-  std::optional<Job> job = pick();
-  if (!job && wait == Wait::kForever) {
-    changed_.wait(lock, [&] { return stopping_ || (job = pick()); });
-  } else if (!job && wait == Wait::kBriefly) {
-    changed_.wait_for(lock, std::chrono::seconds(1), [&] { return stopping_ || (job = pick()); });
+  std::optional<Job> job;
+  const auto found = [&] { return stopping_ || (job = pick(pick_message, last_peer_)); };
+  if (found() || wait == Wait::kNo) {
+    return job;
+  }
+  if (wait == Wait::kForever) {
+    messages_.wait(lock, found);
+  } else {
+    messages_.wait_for(lock, std::chrono::seconds(1), found);
   }
   return job;
 }
 
-std::optional<ParcelQueue::Job> ParcelQueue::pick() {
+std::optional<ParcelQueue::Chore> ParcelQueue::next_chore(Wait wait) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  std::optional<Chore> chore;
+  const auto found = [&] {
+    if (!settled_.empty()) {
+      chore = Chore{settled_.front()->dir.name(), settled_.front()};
+      settled_.pop_front();
+    } else if (!closed_) {
+      chore = pick(pick_load, last_loaded_);
+    }
+    return chore || closed_;
+  };
+  if (!found() && wait != Wait::kNo) {
+    chores_.wait(lock, found);
+  }
+  return chore;
+}
+
+template <typename Found>
+std::optional<Found> ParcelQueue::pick(std::optional<Found> (*pick_from)(Lane&),
+                                       std::string& last_peer) {
   if (stopping_ || paused_ || lanes_.empty()) {
     return std::nullopt;
   }
   // Begin behind the peer that was served last.
-  auto lane = lanes_.upper_bound(last_peer_);
+  auto lane = lanes_.upper_bound(last_peer);
   for (std::size_t i = 0; i < lanes_.size(); ++i) {
     if (lane == lanes_.end()) {
       lane = lanes_.begin();
     }
-    if (std::optional<Job> job = pick_from(lane->second)) {
-      last_peer_ = lane->first;
+    if (std::optional<Found> found = pick_from(lane->second)) {
+      last_peer = lane->first;
       ++given_out_;
-      return job;
+      return found;
     }
     ++lane;
   }
   return std::nullopt;
 }
 
-std::optional<ParcelQueue::Job> ParcelQueue::pick_from(Lane& lane) {
+std::optional<ParcelQueue::Job> ParcelQueue::pick_message(Lane& lane) {
   for (const std::shared_ptr<OpenParcel>& parcel : lane.open) {
     if (!parcel->todo.empty()) {
-      Job job{parcel->dir.name(), parcel, parcel->todo.front()};
+      Job job{parcel, parcel->todo.front()};
       parcel->todo.pop_front();
       ++parcel->in_work;
       return job;
     }
   }
+  return std::nullopt;
+}
+
+std::optional<ParcelQueue::Chore> ParcelQueue::pick_load(Lane& lane) {
   if (lane.waiting.empty() || lane.open.size() + lane.loading >= kOpenPerPeer) {
     return std::nullopt;
   }
-  Job job{lane.waiting.front(), nullptr, 0};
+  Chore chore{lane.waiting.front(), nullptr};
   lane.waiting.pop_front();
   ++lane.loading;
-  return job;
+  return chore;
 }
 
 void ParcelQueue::opened(const std::string& name, std::shared_ptr<OpenParcel> parcel) {
@@ -80,7 +108,7 @@ void ParcelQueue::opened(const std::string& name, std::shared_ptr<OpenParcel> pa
   --lane.loading;
   --given_out_;
   lane.open.push_back(std::move(parcel));
-  changed_.notify_all();
+  messages_.notify_all();
 }
 
 void ParcelQueue::forget(const std::string& name) {
@@ -98,7 +126,7 @@ void ParcelQueue::forget(const std::string& name) {
   if (lane->second.open.empty() && lane->second.waiting.empty() && lane->second.loading == 0) {
     lanes_.erase(lane);
   }
-  changed_.notify_all();
+  chores_.notify_one();
 }
 
 void ParcelQueue::give_back(const Job& job, bool first) {
@@ -110,19 +138,20 @@ void ParcelQueue::give_back(const Job& job, bool first) {
   }
   --job.parcel->in_work;
   --given_out_;
-  changed_.notify_all();
+  messages_.notify_one();
 }
 
-bool ParcelQueue::settled(const Job& job, bool finished) {
+void ParcelQueue::settled(const Job& job, bool finished) {
   const std::lock_guard<std::mutex> lock(mutex_);
   OpenParcel& parcel = *job.parcel;
   (finished ? parcel.finished : parcel.unfinished).push_back(job.message);
   --parcel.in_work;
   if (parcel.in_work == 0 && parcel.todo.empty()) {
-    return true;  // stays given out until forget()
+    settled_.push_back(job.parcel);  // stays given out until forget()
+    chores_.notify_one();
+  } else {
+    --given_out_;
   }
-  --given_out_;
-  return false;
 }
 
 unsigned ParcelQueue::count_broken(const Job& job) {
@@ -163,7 +192,8 @@ std::optional<TimePoint> ParcelQueue::paused_until() const {
 void ParcelQueue::resume() {
   const std::lock_guard<std::mutex> lock(mutex_);
   paused_.reset();
-  changed_.notify_all();
+  messages_.notify_all();
+  chores_.notify_one();
 }
 
 void ParcelQueue::look_again(TimePoint when) {
@@ -186,7 +216,13 @@ void ParcelQueue::scanning() {
 void ParcelQueue::stop() {
   const std::lock_guard<std::mutex> lock(mutex_);
   stopping_ = true;
-  changed_.notify_all();
+  messages_.notify_all();
+}
+
+void ParcelQueue::close() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  closed_ = true;
+  chores_.notify_one();
 }
 
 bool ParcelQueue::stopping() const {

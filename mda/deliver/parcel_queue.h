@@ -1,6 +1,7 @@
-// ParcelQueue: what waits for delivery, handed out message by message to the delivery workers.
-// Peers take turns; of one peer at most kOpenPerPeer parcels are open at a time, so that neither
-// a large parcel nor a busy peer keeps the others waiting. Also remembers which (peer, recipient
+// ParcelQueue: what waits for delivery, handed out message by message to the delivery workers, and
+// parcel by parcel to the keeper, who opens and concludes them. Peers take turns; of one peer at
+// most kOpenPerPeer parcels are open at a time, so that neither a large parcel nor a busy peer
+// keeps the others waiting. Also remembers which (peer, recipient
 // key) pairs are under way: the same message in two parcels is never handed over twice at once.
 // May not: do I/O. Threads: safe.
 #pragma once
@@ -21,8 +22,8 @@
 
 namespace bsmtp::mda {
 
-// A claimed parcel in delivery. `dir` is touched by one thread at a time: at loading and, when
-// the last message is settled, at the end.
+// A claimed parcel in delivery. `dir` is changed by the keeper only: at loading and, when the
+// last message is settled, at the end.
 struct OpenParcel {
   explicit OpenParcel(AcceptedDir d) : dir(std::move(d)) {}
   AcceptedDir dir;
@@ -39,11 +40,15 @@ class ParcelQueue {
  public:
   static constexpr std::size_t kOpenPerPeer = 2;
 
-  // One thing to do: load a parcel by name (parcel null), or deliver a message.
+  // Of the workers: a message to deliver.
   struct Job {
-    std::string name;
     std::shared_ptr<OpenParcel> parcel;
     std::uint64_t message = 0;
+  };
+  // Of the keeper: a parcel to load by name (parcel null), or one to conclude.
+  struct Chore {
+    std::string name;
+    std::shared_ptr<OpenParcel> parcel;
   };
   enum class Wait { kNo, kBriefly, kForever };
 
@@ -51,13 +56,15 @@ class ParcelQueue {
   void add(const std::vector<std::string>& names);
   // nullopt: nothing to do (kNo, or kBriefly after a second), paused, or stopping.
   std::optional<Job> next(Wait wait);
+  // nullopt: nothing to do (kNo), or close() was called and nothing is left to conclude.
+  std::optional<Chore> next_chore(Wait wait);
   // After loading: opens the parcel, or forgets the name (gone, locked, dropped).
   void opened(const std::string& name, std::shared_ptr<OpenParcel> parcel);
   void forget(const std::string& name);
   // A message goes back, to be taken again (first or last of its parcel).
   void give_back(const Job& job, bool first);
-  // True when this was the parcel's last message: the caller concludes it, then forget()s it.
-  bool settled(const Job& job, bool finished);
+  // After the parcel's last message the keeper is given it to conclude and forget().
+  void settled(const Job& job, bool finished);
   // How often the connection broke on this message, this time included.
   unsigned count_broken(const Job& job);
 
@@ -74,8 +81,10 @@ class ParcelQueue {
   std::optional<TimePoint> look_again_at() const;
   // A scan begins, which sees all that was deferred before it.
   void scanning();
-  // next() returns nullopt from now on.
+  // next() returns nullopt from now on, and no parcel is opened any more.
   void stop();
+  // No worker is left: the keeper may end when everything settled is concluded.
+  void close();
   bool stopping() const;
   // Nothing known, or only what a pause holds back.
   bool idle() const;
@@ -86,19 +95,25 @@ class ParcelQueue {
     std::vector<std::shared_ptr<OpenParcel>> open;
     std::size_t loading = 0;
   };
-  std::optional<Job> pick();
-  std::optional<Job> pick_from(Lane& lane);
+  template <typename Found>
+  std::optional<Found> pick(std::optional<Found> (*pick_from)(Lane&), std::string& last_peer);
+  static std::optional<Job> pick_message(Lane& lane);
+  static std::optional<Chore> pick_load(Lane& lane);
 
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable messages_;  // for the workers
+  std::condition_variable chores_;    // for the keeper
   std::map<std::string, Lane> lanes_;
   std::string last_peer_;
+  std::string last_loaded_;
+  std::deque<std::shared_ptr<OpenParcel>> settled_;  // to be concluded
   std::set<std::string> known_;
   std::unordered_set<std::string> busy_keys_;
   std::optional<TimePoint> paused_;
   std::optional<TimePoint> look_again_;
   std::size_t given_out_ = 0;
   bool stopping_ = false;
+  bool closed_ = false;
 };
 
 }  // namespace bsmtp::mda

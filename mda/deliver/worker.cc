@@ -1,4 +1,4 @@
-// See worker.h: loading parcels and preparing messages.
+// See worker.h: preparing messages.
 #include "mda/deliver/worker.h"
 
 #include <algorithm>
@@ -13,9 +13,11 @@
 namespace bsmtp::mda {
 namespace {
 
-// The next message's commands leave with the end of the one in hand, so it must be ready by then;
-// the one after it is made ready while the host MTA stores the one in hand.
-constexpr std::size_t kReadyAhead = 2;
+// The next message's commands leave with the end of the one in hand, and its text when its note is
+// on disk: so many are noted ahead, and made ready before.
+constexpr std::size_t kReadyAhead = 5;
+// Fewer are filled up to this many, so that several share a look into the ledger.
+constexpr std::size_t kReadyTogether = 10;
 
 std::size_t message_index(const ParcelQueue::Job& job) {
   return static_cast<std::size_t>(job.message);
@@ -63,13 +65,10 @@ void DeliveryWorker::run() {
       continue;
     }
     const auto job = next_job();
-    if (!job) {
-      mta_.close();
-    } else if (job->parcel == nullptr) {
-      flush();
-      load(job->name);
-    } else {
+    if (job) {
       deliver(*job);
+    } else {
+      mta_.close();
     }
   }
   flush();
@@ -78,32 +77,52 @@ void DeliveryWorker::run() {
 }
 
 void DeliveryWorker::prefetch() {
-  while (ahead_.size() < kReadyAhead && !upcoming_ && prefetch_one()) {
+  if (ahead_.size() >= kReadyAhead || upcoming_) {
+    return;
   }
+  std::vector<Attempt> taken;
+  while (ahead_.size() + taken.size() < kReadyTogether) {
+    auto job = shared_.queue.next(ParcelQueue::Wait::kNo);
+    if (!job) {
+      break;
+    }
+    Attempt attempt;
+    attempt.job = *job;
+    if (!prepare(attempt).is_ok() ||
+        !shared_.queue.own_keys(meta_of(attempt.job).peer, attempt.owned_keys)) {
+      upcoming_ = std::move(job);  // deliver() does it again and says what is wrong
+      break;
+    }
+    taken.push_back(std::move(attempt));
+  }
+  look_up_together(taken);
 }
 
-// False: nothing more to be had now.
-bool DeliveryWorker::prefetch_one() {
-  auto job = shared_.queue.next(ParcelQueue::Wait::kNo);
-  if (!job || job->parcel == nullptr) {
-    upcoming_ = std::move(job);
-    return false;
+// Only now, when the keys are owned, may the ledger's state be taken: who owned them before has
+// committed what became of them.
+void DeliveryWorker::look_up_together(std::vector<Attempt>& taken) {
+  const bool together = taken.size() > 1 && open_reader().is_ok() && reader_->begin_read().is_ok();
+  std::size_t good = 0;
+  while (good < taken.size() && look_up(taken[good]).is_ok() && has_work(taken[good])) {
+    log_duplicates(taken[good]);
+    ahead_.push_back(std::move(taken[good]));
+    ++good;
   }
-  Attempt attempt;
-  attempt.job = *job;
-  const std::string& peer = meta_of(attempt.job).peer;
-  if (!prepare(attempt).is_ok() || !shared_.queue.own_keys(peer, attempt.owned_keys)) {
-    upcoming_ = std::move(job);  // deliver() does it again and says what is wrong
-    return false;
+  if (together) {
+    reader_->rollback();
   }
-  if (!look_up(attempt).is_ok() || !has_work(attempt)) {
-    shared_.queue.release_keys(peer, attempt.owned_keys);
-    upcoming_ = std::move(job);
-    return false;
+  if (good == taken.size()) {
+    return;
   }
-  log_duplicates(attempt);
-  ahead_.push_back(std::move(attempt));
-  return true;
+  // The first one without work, or with trouble, is deliver()'s; the others wait behind it.
+  if (upcoming_) {
+    shared_.queue.give_back(*upcoming_, true);
+  }
+  for (std::size_t i = taken.size(); i-- > good + 1;) {
+    put_back(taken[i]);
+  }
+  shared_.queue.release_keys(meta_of(taken[good].job).peer, taken[good].owned_keys);
+  upcoming_ = taken[good].job;
 }
 
 void DeliveryWorker::put_back(const Attempt& attempt) {
@@ -126,84 +145,8 @@ void DeliveryWorker::put_back_ahead() {
     put_back(ahead_.back());
     ahead_.pop_back();
   }
-  if (upcoming_ && upcoming_->parcel != nullptr) {
+  if (upcoming_) {
     shared_.queue.give_back(*std::exchange(upcoming_, std::nullopt), true);
-  }
-}
-
-void DeliveryWorker::load(const std::string& name) {
-  auto dir = AcceptedDir::claim(shared_.spool, name);
-  Result<bool> opened = false;
-  if (!dir.is_ok()) {
-    opened = dir.status();
-  } else if (dir->has_value()) {
-    opened = open_parcel(std::move(**dir));
-  }
-  if (!opened.is_ok()) {
-    shared_.trouble = true;
-    log::alarm(name, opened.status().text());
-  }
-  if (!opened.is_ok() || !opened.value()) {
-    // Trouble, or somebody else's lock: it is still there, and no event will say so again.
-    shared_.queue.look_again(shared_.clock.now() + shared_.config->retry_initial);
-    shared_.queue.forget(name);
-    shared_.changed();
-  }
-}
-
-Result<bool> DeliveryWorker::open_parcel(AcceptedDir dir) {
-  const config::Config& config = *shared_.config;
-  const spool::AcceptedMeta& meta = dir.meta();
-  ledger::ParcelRecord record;
-  record.peer = meta.peer;
-  record.parcel_id = meta.parcel_id;
-  record.digest = meta.digest;
-  record.accepted = meta.accepted;
-  record.retain_until =
-      meta.expires.value_or(meta.accepted + config.replay_window) + config.ledger_retention;
-  ledger::ParcelKnown known = ledger::ParcelKnown::kNew;
-  std::vector<std::uint64_t> in_doubt;
-  TRY(journal_.run([&](ledger::Ledger& ledger) {
-    TRY_ASSIGN(known, ledger.note_parcel(record));
-    TRY_ASSIGN(in_doubt, ledger.attempts(record.peer, record.parcel_id));
-    return Status::ok();
-  }));
-  if (known == ledger::ParcelKnown::kConflict) {
-    const std::string why = "another parcel with this id and other contents was taken before";
-    std::string id;
-    TRY_ASSIGN(id, dir.quarantine(shared_.quarantine, "5.7.1", why, shared_.clock.now()));
-    log::alarm(record.parcel_id, str_cat({"peer ", record.peer, ": ", why, "; quarantined as ", id,
-                                          ": ask the peer's admin"}));
-    return false;
-  }
-  if (known == ledger::ParcelKnown::kDone) {
-    log::parcel_duplicate(record.parcel_id, record.peer, meta.queue_id);
-    TRY(dir.remove());
-    return false;
-  }
-  log_ambiguous(dir, in_doubt);
-  auto parcel = std::make_shared<OpenParcel>(std::move(dir));
-  parcel->retain_until = record.retain_until;
-  const auto& messages = parcel->dir.messages();
-  parcel->todo.assign(messages.begin(), messages.end());
-  const std::string name = parcel->dir.name();
-  if (messages.empty()) {
-    TRY(journal_.run([&](ledger::Ledger& ledger) {
-      return ledger.finish_parcel(record.peer, record.parcel_id);
-    }));
-    TRY(parcel->dir.remove());
-    return false;
-  }
-  shared_.queue.opened(name, std::move(parcel));
-  return true;
-}
-
-void DeliveryWorker::log_ambiguous(const AcceptedDir& dir,
-                                   const std::vector<std::uint64_t>& messages) {
-  for (const std::uint64_t message : messages) {
-    log::ambiguous(str_cat({dir.meta().parcel_id, ".", std::to_string(message)}),
-                   "interrupted while this message was handed to the host MTA; it is handed over "
-                   "again");
   }
 }
 
@@ -257,7 +200,7 @@ Status DeliveryWorker::prepare(Attempt& attempt) {
   return Status::ok();
 }
 
-Status DeliveryWorker::look_up(Attempt& attempt) {
+Status DeliveryWorker::open_reader() {
   if (!reader_) {
     auto reader = ledger::Ledger::open_read_only(shared_.spool.paths().ledger());
     if (!reader.is_ok()) {
@@ -265,6 +208,11 @@ Status DeliveryWorker::look_up(Attempt& attempt) {
     }
     reader_.emplace(std::move(reader).value());
   }
+  return Status::ok();
+}
+
+Status DeliveryWorker::look_up(Attempt& attempt) {
+  TRY(open_reader());
   const std::string& peer = meta_of(attempt.job).peer;
   std::vector<std::string_view> seen;
   for (RecipientState& state : attempt.states) {

@@ -1,50 +1,31 @@
 // DeliveryWorker: one thread's share of delivery: takes messages from the queue and hands them
 // over through its own connection to the host MTA's resubmission listener.
-// The order that makes a crash harmless: (1) a note that a message is under way is committed before
+// The order that makes a crash harmless: (1) a note that a message is under way is on disk before
 // one octet of its text is sent (MAIL, RCPT and DATA may have gone ahead: they accept nothing);
-// (2) a DSN is durable before the failure it reports is committed. The note is committed ahead,
-// with the result of the message before the one in flight, so that no text waits for the disk.
-// After a crash at most two messages per connection are in doubt, the one in flight and the one
-// before it, whose result was on its way to the disk; the notes name them: they are delivered
-// again and logged outcome=ambiguous (so is the next one, which may have been noted only).
+// (2) a DSN is durable before the failure it reports is committed. Notes are made four messages
+// ahead, so that no text waits for the disk. After a crash of this process the message in flight
+// and the one before it are in doubt on each connection, after a power cut also those whose
+// results were committed in the last ten milliseconds; the notes name them: they are delivered
+// again and logged outcome=ambiguous (so are the next ones, which were noted only).
 // Failure: trouble with the ledger stops this worker until it is gone or stop is asked.
 // Threads: run() in one thread; interrupt() from any.
 #pragma once
 
 #include <atomic>
 #include <deque>
-#include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "common/base/clock.h"
-#include "common/config/config.h"
 #include "common/ledger/journal.h"
 #include "common/spool/item.h"
-#include "common/spool/quarantine.h"
-#include "common/spool/spool.h"
 #include "mda/deliver/parcel_queue.h"
 #include "mda/deliver/settlement.h"
+#include "mda/deliver/shared.h"
 #include "mda/notice/host_mta.h"
-#include "mda/notice/store.h"
 
 namespace bsmtp::mda {
-
-// What all workers of one Deliverer share; outlives them.
-struct DeliveryShared {
-  std::shared_ptr<const config::Config> config;
-  const spool::Spool& spool;
-  ledger::Journal& journal;
-  NoticeStore& notices;
-  const Clock& clock;
-  ParcelQueue& queue;
-  const spool::Quarantine& quarantine;
-  std::function<void()> changed;  // a parcel was deferred or the MTA paused: ask next_due() again
-  std::atomic<std::uint64_t> pauses{0};  // in a row
-  std::atomic<bool> trouble{false};      // a parcel could not be worked on, or not put away
-};
 
 class DeliveryWorker {
  public:
@@ -68,20 +49,18 @@ class DeliveryWorker {
     bool finished = false;                // of this message nothing is left
   };
 
-  void load(const std::string& name);
-  Result<bool> open_parcel(AcceptedDir dir);
-  void log_ambiguous(const AcceptedDir& dir, const std::vector<std::uint64_t>& messages);
   std::optional<ParcelQueue::Job> next_job();
   void deliver(const ParcelQueue::Job& job);
   // Makes the messages after the one in hand ready: ahead_, up to one that must wait (upcoming_).
   void prefetch();
-  bool prefetch_one();
+  void look_up_together(std::vector<Attempt>& taken);
   // Before any of its text was sent.
   void put_back(const Attempt& attempt);
   void put_back_ahead();
   static const mail::Envelope& envelope_of(Attempt& attempt);
   void log_duplicates(const Attempt& attempt) const;
   Status prepare(Attempt& attempt);
+  Status open_reader();
   Status look_up(Attempt& attempt);
   bool has_work(const Attempt& attempt) const;
   void hand_over(Attempt attempt);
@@ -100,7 +79,6 @@ class DeliveryWorker {
   // All that was committed with `ticket`.
   void complete(const ledger::Journal::Ticket& ticket);
   void complete(Attempt attempt);
-  void conclude(const ParcelQueue::Job& job);
   ExpiryRule expiry(const ParcelQueue::Job& job) const;
 
   DeliveryShared& shared_;

@@ -1,4 +1,5 @@
-// See worker.h: the transaction with the host MTA, the journal, notices and the parcel's end.
+// See worker.h: the transaction with the host MTA, the journal and notices.
+#include <algorithm>
 #include <chrono>
 #include <thread>
 #include <utility>
@@ -17,6 +18,8 @@ constexpr std::chrono::seconds kLedgerRetry{1};
 constexpr std::chrono::seconds kDelayWarning{4L * 3600};
 // A message on which this many connections in a row broke waits like any deferred one.
 constexpr unsigned kMaxBroken = 2;
+// See worker.h.
+constexpr std::size_t kNotedAhead = 4;
 
 std::size_t message_index(const ParcelQueue::Job& job) {
   return static_cast<std::size_t>(job.message);
@@ -120,7 +123,11 @@ void DeliveryWorker::submit_journal(Attempt* current) {
       tickets.push_back(&done.settled);
     }
   }
-  for (Attempt* attempt : {current, ahead_.empty() ? nullptr : &ahead_.front()}) {
+  std::vector<Attempt*> to_note{current};
+  for (std::size_t i = 0; i < std::min(kNotedAhead, ahead_.size()); ++i) {
+    to_note.push_back(&ahead_[i]);
+  }
+  for (Attempt* attempt : to_note) {
     if (attempt != nullptr && !attempt->gate) {
       const spool::AcceptedMeta& meta = meta_of(attempt->job);
       steps.emplace_back([peer = meta.peer, id = meta.parcel_id, message = attempt->job.message,
@@ -187,10 +194,8 @@ void DeliveryWorker::complete(Attempt attempt) {
     shared_.queue.give_back(attempt.job, true);
     return;
   }
-  if (shared_.queue.settled(attempt.job, attempt.finished)) {
-    attempt.item.reset();
-    conclude(attempt.job);
-  }
+  attempt.item.reset();  // before the keeper removes the file
+  shared_.queue.settled(attempt.job, attempt.finished);
 }
 
 void DeliveryWorker::settle(Attempt attempt) {
@@ -270,9 +275,7 @@ void DeliveryWorker::unreadable(const ParcelQueue::Job& job, const Status& why) 
   log::alarm(str_cat({meta_of(job).parcel_id, ".", std::to_string(job.message)}),
              str_cat({"message cannot be read, the others go on: ", why.text()}));
   flush();
-  if (shared_.queue.settled(job, false)) {
-    conclude(job);
-  }
+  shared_.queue.settled(job, false);
 }
 
 void DeliveryWorker::mta_down(Attempt attempt, const Status& why) {
@@ -290,33 +293,6 @@ void DeliveryWorker::mta_down(Attempt attempt, const Status& why) {
                                        shared_.config->retry_maximum));
     shared_.changed();
   }
-}
-
-void DeliveryWorker::conclude(const ParcelQueue::Job& job) {
-  OpenParcel& parcel = *job.parcel;
-  const spool::AcceptedMeta& meta = parcel.dir.meta();
-  Status status;
-  if (parcel.unfinished.empty()) {
-    status = journal_.run(
-        [&](ledger::Ledger& ledger) { return ledger.finish_parcel(meta.peer, meta.parcel_id); });
-    if (status.is_ok()) {
-      status = parcel.dir.remove();
-    }
-  } else {
-    DeferralState state = parcel.dir.deferral();
-    ++state.attempts;
-    state.next = shared_.clock.now() + back_off(state.attempts, shared_.config->retry_initial,
-                                                shared_.config->retry_maximum);
-    status = parcel.dir.defer(state, parcel.finished);
-    // Also when that failed: the parcel is still in accepted/ and must not be forgotten.
-    shared_.queue.look_again(state.next);
-  }
-  if (!status.is_ok()) {
-    shared_.trouble = true;
-    log::trouble(meta.parcel_id, status);
-  }
-  shared_.queue.forget(parcel.dir.name());
-  shared_.changed();
 }
 
 }  // namespace bsmtp::mda

@@ -1,0 +1,125 @@
+// See keeper.h.
+#include "mda/deliver/keeper.h"
+
+#include <memory>
+#include <utility>
+
+#include "common/base/text.h"
+#include "common/log/events.h"
+#include "mda/notice/back_off.h"
+
+namespace bsmtp::mda {
+
+void ParcelKeeper::run() {
+  while (const auto chore = shared_.queue.next_chore(ParcelQueue::Wait::kForever)) {
+    if (chore->parcel == nullptr) {
+      load(chore->name);
+    } else {
+      conclude(*chore->parcel);
+    }
+  }
+}
+
+void ParcelKeeper::load(const std::string& name) {
+  auto dir = AcceptedDir::claim(shared_.spool, name);
+  Result<bool> opened = false;
+  if (!dir.is_ok()) {
+    opened = dir.status();
+  } else if (dir->has_value()) {
+    opened = open_parcel(std::move(**dir));
+  }
+  if (!opened.is_ok()) {
+    shared_.trouble = true;
+    log::alarm(name, opened.status().text());
+  }
+  if (!opened.is_ok() || !opened.value()) {
+    // Trouble, or somebody else's lock: it is still there, and no event will say so again.
+    shared_.queue.look_again(shared_.clock.now() + shared_.config->retry_initial);
+    shared_.queue.forget(name);
+    shared_.changed();
+  }
+}
+
+Result<bool> ParcelKeeper::open_parcel(AcceptedDir dir) {
+  const config::Config& config = *shared_.config;
+  const spool::AcceptedMeta& meta = dir.meta();
+  ledger::ParcelRecord record;
+  record.peer = meta.peer;
+  record.parcel_id = meta.parcel_id;
+  record.digest = meta.digest;
+  record.accepted = meta.accepted;
+  record.retain_until =
+      meta.expires.value_or(meta.accepted + config.replay_window) + config.ledger_retention;
+  ledger::ParcelKnown known = ledger::ParcelKnown::kNew;
+  std::vector<std::uint64_t> in_doubt;
+  TRY(shared_.journal.run([&](ledger::Ledger& ledger) {
+    TRY_ASSIGN(known, ledger.note_parcel(record));
+    TRY_ASSIGN(in_doubt, ledger.attempts(record.peer, record.parcel_id));
+    return Status::ok();
+  }));
+  if (known == ledger::ParcelKnown::kConflict) {
+    const std::string why = "another parcel with this id and other contents was taken before";
+    std::string id;
+    TRY_ASSIGN(id, dir.quarantine(shared_.quarantine, "5.7.1", why, shared_.clock.now()));
+    log::alarm(record.parcel_id, str_cat({"peer ", record.peer, ": ", why, "; quarantined as ", id,
+                                          ": ask the peer's admin"}));
+    return false;
+  }
+  if (known == ledger::ParcelKnown::kDone) {
+    log::parcel_duplicate(record.parcel_id, record.peer, meta.queue_id);
+    TRY(dir.remove());
+    return false;
+  }
+  log_ambiguous(dir, in_doubt);
+  auto parcel = std::make_shared<OpenParcel>(std::move(dir));
+  parcel->retain_until = record.retain_until;
+  const auto& messages = parcel->dir.messages();
+  parcel->todo.assign(messages.begin(), messages.end());
+  const std::string name = parcel->dir.name();
+  if (messages.empty()) {
+    TRY(shared_.journal.run([&](ledger::Ledger& ledger) {
+      return ledger.finish_parcel(record.peer, record.parcel_id);
+    }));
+    TRY(parcel->dir.remove());
+    return false;
+  }
+  shared_.queue.opened(name, std::move(parcel));
+  return true;
+}
+
+void ParcelKeeper::log_ambiguous(const AcceptedDir& dir,
+                                 const std::vector<std::uint64_t>& messages) {
+  for (const std::uint64_t message : messages) {
+    log::ambiguous(str_cat({dir.meta().parcel_id, ".", std::to_string(message)}),
+                   "interrupted while this message was handed to the host MTA; it is handed over "
+                   "again");
+  }
+}
+
+void ParcelKeeper::conclude(OpenParcel& parcel) {
+  const spool::AcceptedMeta& meta = parcel.dir.meta();
+  Status status;
+  if (parcel.unfinished.empty()) {
+    status = shared_.journal.run(
+        [&](ledger::Ledger& ledger) { return ledger.finish_parcel(meta.peer, meta.parcel_id); });
+    if (status.is_ok()) {
+      status = parcel.dir.remove();
+    }
+  } else {
+    DeferralState state = parcel.dir.deferral();
+    ++state.attempts;
+    state.next = shared_.clock.now() + back_off(state.attempts, shared_.config->retry_initial,
+                                                shared_.config->retry_maximum);
+    status = parcel.dir.defer(state, parcel.finished);
+    // Also when that failed: the parcel is still in accepted/ and must not be forgotten.
+    shared_.queue.look_again(state.next);
+  }
+  if (!status.is_ok()) {
+    shared_.trouble = true;
+    log::trouble(meta.parcel_id, status);
+  }
+  shared_.queue.forget(parcel.dir.name());
+  shared_.changed();
+}
+
+}  // namespace bsmtp::mda
