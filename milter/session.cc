@@ -4,12 +4,11 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <cstdio>
-#include <tuple>
 #include <utility>
 
 #include "common/base/text.h"
 #include "common/mail/envelope.h"
+#include "common/mail/utf8_xtext.h"
 #include "common/rewrite/tunnel_address.h"
 
 namespace bsmtp::milter {
@@ -98,60 +97,6 @@ Result<std::string> tunnel_address(const Lookup& lookup, bool never) {
   return rewrite::encode_tunnel(lookup.local, lookup.domain, lookup.peer, never);
 }
 
-// Length and code point of the UTF-8 sequence that begins `s`; length 0 when it is malformed.
-std::pair<std::size_t, std::uint32_t> decode_utf8(std::string_view s) {
-  const auto first = static_cast<unsigned char>(s.front());
-  std::size_t length = 0;
-  std::uint32_t code = 0;
-  if (first >= 0xC2 && first <= 0xDF) {
-    length = 2;
-    code = first & 0x1FU;
-  } else if (first >= 0xE0 && first <= 0xEF) {
-    length = 3;
-    code = first & 0x0FU;
-  } else if (first >= 0xF0 && first <= 0xF4) {
-    length = 4;
-    code = first & 0x07U;
-  }
-  if (length == 0 || length > s.size()) {
-    return {0, 0};
-  }
-  for (std::size_t i = 1; i < length; ++i) {
-    const auto c = static_cast<unsigned char>(s[i]);
-    if ((c & 0xC0U) != 0x80) {
-      return {0, 0};
-    }
-    code = (code << 6U) | (c & 0x3FU);
-  }
-  return {length, code};
-}
-
-// utf-8-addr-xtext of RFC 6533 3: EmbeddedUnicodeChar for what is not printable ASCII, and for
-// the three characters that would be read as an escape. "" when it is not UTF-8.
-std::string utf8_addr_xtext(std::string_view address) {
-  std::string out;
-  while (!address.empty()) {
-    const auto c = static_cast<unsigned char>(address.front());
-    std::size_t length = 1;
-    std::uint32_t code = c;
-    if (c >= 0x80) {
-      std::tie(length, code) = decode_utf8(address);
-      if (length == 0) {
-        return {};
-      }
-    }
-    if (c > 0x20 && c < 0x7f && c != '+' && c != '=' && c != '\\') {
-      out.push_back(address.front());
-    } else {
-      std::array<char, 16> escape{};
-      std::snprintf(escape.data(), escape.size(), "\\x{%02X}", code);
-      out += escape.data();
-    }
-    address.remove_prefix(length);
-  }
-  return out;
-}
-
 }  // namespace
 
 BarePath bare_path(std::string_view path) {
@@ -173,7 +118,7 @@ BarePath bare_path(std::string_view path) {
 std::string original_recipient(std::string_view address) {
   const bool ascii = std::all_of(address.begin(), address.end(),
                                  [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-  const std::string encoded = ascii ? mail::to_xtext(address) : utf8_addr_xtext(address);
+  const std::string encoded = ascii ? mail::to_xtext(address) : mail::to_utf8_xtext(address);
   std::string value = str_cat({ascii ? "rfc822;" : "utf-8;", encoded});
   if (encoded.empty() || value.size() > mail::kMaxOrcpt) {
     return {};

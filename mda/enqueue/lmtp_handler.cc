@@ -1,12 +1,14 @@
 #include "mda/enqueue/lmtp_handler.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "common/base/id.h"
 #include "common/base/text.h"
 #include "common/log/events.h"
 #include "common/mail/address.h"
+#include "common/mail/utf8_xtext.h"
 #include "common/os/deadline.h"
 #include "common/rewrite/tunnel_address.h"
 #include "common/spool/heartbeat.h"
@@ -38,23 +40,47 @@ class EnqueueHandler::Tee final : public Sink {
 
 namespace {
 
+constexpr std::string_view kAscii = "rfc822;";
+constexpr std::string_view kUtf8 = "utf-8;";
+
+// Postfix takes an ORCPT that a milter gives for xtext whatever its type, and so encodes a second
+// time what already was.
+std::optional<std::string> decode_utf8_orcpt(std::string_view text) {
+  auto address = mail::from_utf8_xtext(text);
+  if (address && mail::is_ascii(*address)) {
+    const auto again = mail::from_utf8_xtext(*address);
+    return again ? again : address;
+  }
+  return address;
+}
+
 // Where no one gave an ORCPT, Postfix makes one of its own form of the recipient; a report must
-// name an address that the sender has seen. One that ASCII cannot say is left out.
+// name an address that the sender has seen.
 std::string real_orcpt(const std::string& orcpt) {
-  constexpr std::string_view kType = "rfc822;";
-  if (!istarts_with(orcpt, kType)) {
+  const bool utf8 = istarts_with(orcpt, kUtf8);
+  if (!utf8 && !istarts_with(orcpt, kAscii)) {
     return orcpt;
   }
-  const auto address = mail::from_xtext(std::string_view(orcpt).substr(kType.size()));
-  if (!address.is_ok()) {
+  std::optional<std::string> address;
+  if (utf8) {
+    address = decode_utf8_orcpt(std::string_view(orcpt).substr(kUtf8.size()));
+  } else if (auto plain = mail::from_xtext(std::string_view(orcpt).substr(kAscii.size()));
+             plain.is_ok()) {
+    address = std::move(plain).value();
+  }
+  if (!address) {
     return orcpt;
   }
   const auto tunnel = rewrite::decode_tunnel(*address);
-  if (!tunnel.is_ok()) {
+  if (!tunnel.is_ok() && !utf8) {
     return orcpt;
   }
-  const std::string real = tunnel->address();
-  return mail::is_ascii(real) ? str_cat({kType, mail::to_xtext(real)}) : std::string();
+  const std::string real = tunnel.is_ok() ? tunnel->address() : *address;
+  if (mail::is_ascii(real)) {
+    return str_cat({kAscii, mail::to_xtext(real)});
+  }
+  const std::string encoded = mail::to_utf8_xtext(real);
+  return encoded.empty() ? "" : str_cat({kUtf8, encoded});  // not UTF-8: better none
 }
 
 }  // namespace

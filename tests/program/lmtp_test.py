@@ -122,6 +122,21 @@ class Out(unittest.TestCase):
         names = [item.name for item in self.site.items()]
         self.assertIn(names[0], final[0])
 
+    def test_an_original_recipient_beyond_ascii_is_written_once_and_without_the_tunnel(self):
+        cases = {r"utf-8;\x{FC}ser@domain.co.uk": r"utf-8;\x{FC}ser@domain.co.uk",
+                 r"utf-8;\x{5C}x{FC}ser@domain.co.uk": r"utf-8;\x{FC}ser@domain.co.uk",  # Postfix, for a milter
+                 "utf-8;üser@bücher.co.uk": r"utf-8;\x{FC}ser@b\x{FC}cher.co.uk",
+                 r"utf-8;\x{FC}ser%domain.co.uk@remote1.bsmtp.invalid": r"utf-8;\x{FC}ser@domain.co.uk",
+                 "rfc822;user%domain.co.uk@remote1.bsmtp.invalid": "rfc822;user@domain.co.uk",
+                 r"utf-8;\x{FFFFFF}@x": r"utf-8;\x{FFFFFF}@x"}
+        with self.site.session() as session:
+            session.hello()
+            first, _ = session.message("<a@domain.com> SMTPUTF8", [tunneled("üser") + " ORCPT=" + orcpt for orcpt in cases], TEXT)
+            self.assertEqual([line[:3] for line in first], ["250"] * (len(cases) + 1) + ["354"])
+            self.assertEqual(session.say("QUIT"), ["221 2.0.0 closing"])
+        (head,) = self.site.heads(self.site.peer)
+        self.assertEqual([line.split("ORCPT=")[1] for line in head[1:]], list(cases.values()))
+
     def test_each_recipient_has_its_own_reply(self):
         (self.site.other / "incoming").rmdir()
         with self.site.session() as session:
