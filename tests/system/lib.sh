@@ -121,7 +121,57 @@ verify_bulk() {
   "$SYSTEM_DIR/mail.py" verify --manifest "$RIG_RUN/shared/$prefix.json" "${dirs[@]}"
 }
 bulk_arrived() { [ "$(verify_bulk "$@" 2>/dev/null | sed -n 's/.*"missing": \([0-9]*\).*/\1/p')" = 0 ]; }
+# send_odd GATEWAY SOURCE PREFIX FROM TO: the messages of odd_mail.py from that address; manifest in /rig-shared/PREFIX.json
+send_odd() {
+  local count; count=$("$SYSTEM_DIR/odd_mail.py" "$RIG_RUN/shared/odd")
+  on wan /rig/mail.py bulk --server "${IP[$1]}" --source "$2" --corpus /rig-shared/odd --count "$count" --prefix "$3" \
+    --manifest "/rig-shared/$3.json" --from "$4" --to "$5"
+}
+# verify_odd PREFIX HOST USER: true when each arrived once and unchanged; where sendmail had a hand in it, but for what
+# it also changed in the copies that the prefix `control` brought to carla of either host without a tunnel.
+verify_odd() {
+  local control=()
+  [ "$(mta hub)$(mta athena)" = postfixpostfix ] ||
+    control=(--control control --control-maildir "$(host_root hub)/home/carla/Maildir" --control-maildir "$(host_root athena)/home/carla/Maildir")
+  "$SYSTEM_DIR/mail.py" verify --manifest "$RIG_RUN/shared/$1.json" "${control[@]}" "$(host_root "$2")/home/$3/Maildir"
+}
+# checks of one such set: check_odd 'in what way' PREFIX HOST USER
+check_odd() {
+  local what=$1 result; shift
+  check_soon 60 "$what: all arrive, $*" bulk_arrived "$@"
+  check "each once, not an octet changed, no header added" verify_odd "$@"
+  result=$(verify_odd "$@" 2>/dev/null)
+  check "its DKIM signatures hold ($result)" test "$(json_field dkim_signed <<<"$result")" -gt 10 -a \
+    "$(json_field dkim_pass <<<"$result")" -ge $(($(json_field dkim_signed <<<"$result") - $(json_field altered <<<"$result")))
+}
+# dkim_form FORM HOST...: how OpenDKIM signs there from now on, header/body
+dkim_form() {
+  local form=$1 h; shift
+  for h in "$@"; do on "$h" bash -c 'sed -i "s|^Canonicalization .*|Canonicalization $1|" /etc/opendkim.conf; kill -USR1 "$(cat /run/opendkim/opendkim.pid)"' _ "$form"; done
+  sleep 0.3
+}
 json_field() { sed -n 's/.*"'"$1"'": \([0-9]*\).*/\1/p' | head -1; }
+
+# reports_to HOST USER ID: how many reports about the message lie there; one_report: is it one?
+reports_to() { grep -rlE "^X-Rig-Id: $3\$" "$(maildir "$1" "$2")" 2>/dev/null | wc -l; }
+one_report() { [ "$(reports_to hub alice "$1")" = 1 ]; }
+# refuse_parcels HOST, take_parcels HOST: its agent for parcels takes each whole and then refuses it, by LMTP or by pipe.
+refuse_parcels() {
+  local agent=/usr/libexec/bsmtp-tunnel/bsmtp-in
+  on "$1" bash -c "mv $agent $agent.away; cat >$agent; chmod 755 $agent" <<'A'
+#!/bin/sh
+case " $* " in *" --lmtp "*) ;; *) cat >/dev/null; echo 5.3.0 no longer here; exit 69 ;; esac
+printf '220 x\r\n'
+while read -r line; do
+  case $line in
+    DATA*) printf '354 go\r\n'; while read -r line && [ "${line%?}" != . ]; do :; done; printf '550 5.3.0 no longer here\r\n' ;;
+    QUIT*) printf '221 bye\r\n'; exit 0 ;;
+    *) printf '250 ok\r\n' ;;
+  esac
+done
+A
+}
+take_parcels() { on "$1" bash -c 'cd /usr/libexec/bsmtp-tunnel && mv bsmtp-in.away bsmtp-in'; }
 
 # --- the product ---------------------------------------------------------------------------------
 # Parcels that reached a gateway are also copied to its user `archive` (recipient_bcc_maps; sendmail: testmilter.py).

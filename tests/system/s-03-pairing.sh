@@ -17,6 +17,15 @@ pc_send hub --from alice@domain.com --to faraway@domain.com --id sx-alias-h >/de
 pc_send athena --from user@domain.co.uk --to farhub@domain.co.uk --id sx-alias-a >/dev/null
 pc_send hub --from alice@domain.com --to nobody-here@domain.co.uk --id sx-nobody-h >/dev/null
 pc_send athena --from user@domain.co.uk --to nobody-here@domain.com --id sx-nobody-a >/dev/null
+# Odd messages, and what either MTA itself makes of them when they stay on it.
+for host in hub athena; do send_odd "$host" "${IP[wan]}" control alice@domain.com "carla@${DOMAIN[$host]}" >/dev/null; done
+dkim_form simple/simple hub athena
+send_odd hub "${PC[hub]}" odd-simple-h alice@domain.com user@domain.co.uk >/dev/null
+send_odd athena "${PC[athena]}" odd-simple-a user@domain.co.uk alice@domain.com >/dev/null
+dkim_form relaxed/relaxed hub athena
+send_odd hub "${PC[hub]}" odd-relaxed-h alice@domain.com user@domain.co.uk >/dev/null
+send_odd athena "${PC[athena]}" odd-relaxed-a user@domain.co.uk alice@domain.com >/dev/null
+dkim_form relaxed/simple hub athena
 check_soon 90 "all arrive at athena" bulk_arrived sx-h athena user info
 check_soon 90 "all arrive at hub" bulk_arrived sx-a hub alice bob
 check "each once and unchanged (athena)" verify_bulk sx-h athena user info
@@ -30,6 +39,10 @@ done
 on hub bsmtpctl key export >"$RIG_RUN/shared/hub.asc"; on athena bsmtpctl key export >"$RIG_RUN/shared/athena.asc"
 check "oracle: all parcels to athena" "$SYSTEM_DIR/oracle.py" open --sendmail --keys "$RIG_RUN/shared/hub.asc" --manifest "$RIG_RUN/shared/sx-h.json" --from hub.domain.com --to athena.domain.co.uk $(find "$(archive_dir athena)" -type f)
 check "oracle: all parcels to hub" "$SYSTEM_DIR/oracle.py" open --sendmail --keys "$RIG_RUN/shared/athena.asc" --manifest "$RIG_RUN/shared/sx-a.json" --from athena.domain.co.uk --to hub.domain.com $(find "$(archive_dir hub)" -type f)
+for form in simple relaxed; do
+  check_odd "odd messages, DKIM $form" odd-$form-h athena user
+  check_odd "odd messages, DKIM $form" odd-$form-a hub alice
+done
 check_soon 60 "local submission on hub" inbox_grep athena user '^X-Rig-Id: sx-local-h$'
 check_soon 60 "local submission on athena" inbox_grep hub alice '^X-Rig-Id: sx-local-a$'
 check_soon 60 "an alias on hub" inbox_grep athena user '^X-Rig-Id: sx-alias-h$'
@@ -40,6 +53,21 @@ check "parcels left hub" parcel_left hub "$mark_h"
 check "parcels left athena" parcel_left athena "$mark_a"
 check_equal "nothing else left hub for the tunneled domain" "" "$(direct hub "$mark_h" domain.co.uk)"
 check_equal "nothing else left athena" "" "$(direct athena "$mark_a" domain.com)"
+# SMTPUTF8 that leaves Postfix and reaches a sendmail, which has none; so does the answer.
+if [ "$(mta hub)$(mta athena)" = postfixsendmail ]; then
+  on hub bash -c 'printf "älice@domain.com alice@domain.com\n" >/etc/postfix/utf8-alias; postconf -e "virtual_alias_maps = texthash:/etc/postfix/utf8-alias"; postfix reload' >/dev/null 2>&1
+  printf 'From: alice@domain.com\r\nSubject: Grüße\r\n\r\nhallo\r\n' >"$RIG_RUN/shared/utf8.eml"
+  utf8() { pc_send hub --from "$1" --to "$2" --id "$3" --file /rig-shared/utf8.eml --mail-option SMTPUTF8 >/dev/null; }
+  utf8 alice@domain.com üser@domain.co.uk sx-utf8-to
+  utf8 älice@domain.com user@domain.co.uk sx-utf8-from
+  for id in sx-utf8-to sx-utf8-from; do
+    check_soon 60 "$id, beyond ASCII, comes home" one_report "$id"
+    check "as a report of the gateway that says why" grep -q 'does not offer SMTPUTF8' "$(inbox_file hub alice "^X-Rig-Id: $id\$")"
+    check "with its status" grep -q '^Status: 5\.6\.7' "$(inbox_file hub alice "^X-Rig-Id: $id\$")"
+  done
+  check "the report names the recipient" grep -qF 'Original-Recipient: utf-8; \x{FC}ser@domain.co.uk' "$(inbox_file hub alice '^X-Rig-Id: sx-utf8-to$')"
+  check_not "nothing of it arrived" inbox_grep athena user '^X-Rig-Id: sx-utf8'
+fi
 check_soon 60 "both gateways are idle" tunnel_idle
 for host in hub athena; do
   check_equal "$host: the spool belongs to the agents' users" "" "$(on "$host" find /var/spool/bsmtp -user root)"

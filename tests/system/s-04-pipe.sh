@@ -15,6 +15,11 @@ remake "/^FEATURE(.bsmtp.)/i define(\`BSMTP_PIPE')dnl"
 check "both mailers are pipes" bash -c "[ \"\$('$SYSTEM_DIR/on' hub grep -c '^Mbsmtp-.*X-Unix' /etc/mail/sendmail.cf)\" = 2 ]"
 mark=$(log_mark hub)
 send_both sm-pipe
+for host in hub athena; do send_odd "$host" "${IP[wan]}" control alice@domain.com "carla@${DOMAIN[$host]}" >/dev/null; done
+send_odd hub "${PC[hub]}" odd-pipe-h alice@domain.com user@domain.co.uk >/dev/null
+send_odd athena "${PC[athena]}" odd-pipe-a user@domain.co.uk alice@domain.com >/dev/null
+check_odd "odd messages" odd-pipe-h athena user
+check_odd "odd messages" odd-pipe-a hub alice
 check "the item's log line has sendmail's queue id" log_has hub "$mark" 'bsmtp-out.*enqueued qid=[0-9A-Za-z]{14} peer=remote1'
 check "the parcel's too, and the client" log_has hub "$mark" 'bsmtp-in.*accepted qid=[0-9A-Za-z]{14} peer=remote1 client=10\.99\.0\.3'
 check_soon 30 "NOTIFY=SUCCESS ends at the pipe: relayed" inbox_grep hub alice '^Action: relayed'

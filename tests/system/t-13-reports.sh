@@ -1,31 +1,17 @@
 # What a sender is told: parcels that bounce, at home and abroad; NOTIFY; and addresses beyond ASCII, end to end.
-reports() { grep -rlE "^X-Rig-Id: $1\$" "$(maildir hub alice)" 2>/dev/null | wc -l; }
-one_report() { [ "$(reports "$1")" = 1 ]; }
+reports() { reports_to hub alice "$1"; }
 sent_state() { on hub bash -c "ls /var/spool/bsmtp/peers/remote1/$1 2>/dev/null | wc -l"; }
 inbox_clear hub alice
 delimiter=$(on hub postconf -h recipient_delimiter)
 on hub bash -c 'postconf -e "recipient_delimiter ="; postfix reload' >/dev/null 2>&1
 
 say "  athena takes the parcel and bounces it"
-agent=/usr/libexec/bsmtp-tunnel/bsmtp-in
-on athena mv $agent $agent.away
-# An LMTP server that takes the whole parcel and then refuses it.
-on athena bash -c "cat >$agent; chmod 755 $agent" <<'A'
-#!/bin/sh
-printf '220 x\r\n'
-while read -r line; do
-  case $line in
-    DATA*) printf '354 go\r\n'; while read -r line && [ "${line%?}" != . ]; do :; done; printf '550 5.3.0 no longer here\r\n' ;;
-    QUIT*) printf '221 bye\r\n'; exit 0 ;;
-    *) printf '250 ok\r\n' ;;
-  esac
-done
-A
+refuse_parcels athena
 pc_send hub --from alice@domain.com --to user@domain.co.uk --to info@domain.co.uk --id report-abroad-1 >/dev/null
 pc_send hub --from alice@domain.com --to user@domain.co.uk --id report-abroad-2 >/dev/null
 check_soon 60 "alice hears of the first message" one_report report-abroad-1
 check_soon 60 "and of the second" one_report report-abroad-2
-on athena mv $agent.away $agent
+take_parcels athena
 file=$(inbox_file hub alice '^X-Rig-Id: report-abroad-1$')
 check "the report is a DSN that names both recipients" bash -c "grep -qi '^Content-Type: multipart/report' '$file' && grep -q '^Final-Recipient: rfc822; *user@domain.co.uk' '$file' && grep -q '^Final-Recipient: rfc822; *info@domain.co.uk' '$file'"
 check "it says failed" grep -qi '^Action: failed' "$file"

@@ -1,7 +1,6 @@
 # The pipe form, by the recipe of docs/install-postfix.md, at hub and athena: real mail, what a pipe tells of a sender's wishes, failing agents; and back.
 recipe() { "$SYSTEM_DIR/recipe.py" "$TOP/docs/install-postfix.md" "$1" --run hub=hub --run athena=athena; }
-reports() { grep -rlE "^X-Rig-Id: $1\$" "$(maildir hub alice)" 2>/dev/null | wc -l; }
-one_report() { [ "$(reports "$1")" = 1 ]; }
+reports() { reports_to hub alice "$1"; }
 arrived() { check_soon 60 "$1 arrives" inbox_grep athena user "^X-Rig-Id: $1\$"; }
 check_soon 60 "idle at the beginning" tunnel_idle
 check "the recipe works" recipe "## Pipe instead of LMTP"
@@ -9,10 +8,18 @@ mark_h=$(log_mark hub) mark_a=$(log_mark athena)
 
 bulk hub pipe-a 60 alice@domain.com,bob@domain.com user@domain.co.uk info@domain.co.uk >/dev/null
 bulk athena pipe-b 40 user@domain.co.uk alice@domain.com bob@domain.com >/dev/null
+send_odd hub "${PC[hub]}" pipe-odd-h alice@domain.com user@domain.co.uk >/dev/null
+send_odd athena "${PC[athena]}" pipe-odd-a user@domain.co.uk alice@domain.com >/dev/null
+printf 'From: alice@domain.com\r\nTo: user@domain.co.uk\r\n\r\na\0b\r\n' >"$RIG_RUN/shared/nul.eml"
+pc_send hub --from alice@domain.com --to user@domain.co.uk --id pipe-nul --file /rig-shared/nul.eml >/dev/null
 check_soon 60 "60 messages arrive at athena" bulk_arrived pipe-a athena user info
 check_soon 60 "40 messages arrive at hub" bulk_arrived pipe-b hub alice bob
 check "each once, and not an octet differs (athena)" verify_bulk pipe-a athena user info
 check "each once, and not an octet differs (hub)" verify_bulk pipe-b hub alice bob
+check_odd "odd messages" pipe-odd-h athena user
+check_odd "odd messages" pipe-odd-a hub alice
+check_soon 30 "a message with a NUL octet comes home" one_report pipe-nul
+check "and the report says why" grep -q 'the message has a NUL octet' "$(inbox_file hub alice '^X-Rig-Id: pipe-nul$')"
 check "the items came by pipe" log_has hub "$mark_h" 'postfix/pipe\[.*to=<user%domain.co.uk@remote1.bsmtp.invalid>.*relay=bsmtp-out,.*status=sent'
 check "the parcels came by pipe" log_has athena "$mark_a" 'postfix/pipe\[.*to=<bsmtp@athena.domain.co.uk>.*relay=bsmtp-in,.*status=sent'
 check_equal "none by LMTP" "" "$({ log_since hub "$mark_h"; log_since athena "$mark_a"; } | grep -E 'private/bsmtp-' | head -1)"

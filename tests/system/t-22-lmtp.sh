@@ -1,6 +1,5 @@
 # The agents by LMTP, as README sets them up: what a sender asked for, several peers, agents that are missing or die, aliases.
-reports() { grep -rlE "^X-Rig-Id: $1\$" "$(maildir hub alice)" 2>/dev/null | wc -l; }
-one_report() { [ "$(reports "$1")" = 1 ]; }
+reports() { reports_to hub alice "$1"; }
 report() { inbox_file hub alice "^X-Rig-Id: $1\$"; }
 items_of() { on hub bash -c "cat /var/spool/bsmtp/peers/$1/incoming/* 2>/dev/null"; }
 arrived() { check_soon 60 "$1 arrives" inbox_grep athena user "^X-Rig-Id: $1\$"; }
