@@ -177,6 +177,11 @@ take_parcels() { on "$1" bash -c 'cd /usr/libexec/bsmtp-tunnel && mv bsmtp-in.aw
 # Parcels that reached a gateway are also copied to its user `archive` (recipient_bcc_maps; sendmail: testmilter.py).
 archive_dir() { maildir "$1" archive; }
 parcels_at() { inbox_count "$1" archive; }
+# parcel_to HOST ADDRESS: the last parcel that reached HOST comes there again, from a stranger, to that address.
+parcel_to() {
+  find "$(archive_dir "$1")" -type f -printf '%T@ %p\n' | sort -n | tail -1 | cut -d' ' -f2- | xargs -d '\n' sed 's/\r*$/\r/' >"$RIG_RUN/shared/parcel-again.eml"
+  stranger_send "$1" --from x@example.net --to "$2" --file /rig-shared/parcel-again.eml
+}
 quarantined() { on "$1" bash -c 'find /var/spool/bsmtp/inbound/quarantine -mindepth 1 -maxdepth 1 | wc -l'; }
 spool_items() { on "$1" bash -c "find /var/spool/bsmtp/peers/$2/incoming -type f 2>/dev/null | wc -l"; }
 # Nothing that hub, athena or zeus still hold on behalf of the tunnel. Looked at twice round: mail may pass

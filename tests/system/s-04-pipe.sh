@@ -36,6 +36,11 @@ check_soon 20 "trouble in the spool defers" log_has hub "$mark" 'mailer=bsmtp-ou
 on hub mv /var/spool/bsmtp/peers/remote1/tmp.away /var/spool/bsmtp/peers/remote1/tmp
 start hub bsmtp-dispatch
 for id in sm-pipe-two sm-pipe-deferred; do check_soon 60 "$id arrives" inbox_grep athena user "^X-Rig-Id: $id\$"; done
+refuse_parcels athena
+pc_send hub --from alice@domain.com --to user@domain.co.uk --id sm-pipe-bounced >/dev/null
+check_soon 60 "a bounced parcel comes to the return address by pipe" log_has hub "$mark" 'to=<bsmtp\+[^>]+@hub.domain.com>.*mailer=bsmtp-in.*stat=Sent'
+check_soon 30 "and becomes one report" one_report sm-pipe-bounced
+take_parcels athena
 check_soon 60 "idle" tunnel_idle
 
 remake ""
@@ -62,4 +67,19 @@ done
 on hub mv $agents/away $agents/bsmtp-out
 for id in sm-lmtp-missing sm-lmtp-dying; do check_soon 60 "$id arrives" inbox_grep athena user "^X-Rig-Id: $id\$"; done
 check_equal "nothing was bounced" "" "$(log_since hub "$mark" | grep -E 'DSN: (Service|User|unknown)' | head -1)"
+# The gateway's name as a virtual domain where nobody has a mailbox.
+on hub bash -c 'printf "@hub.domain.com\terror:5.1.1:550 nobody here\n" >/etc/mail/virtusertable; makemap hash /etc/mail/virtusertable </etc/mail/virtusertable'
+remake "/^FEATURE(.bsmtp.)/i VIRTUSER_DOMAIN(\`hub.domain.com')dnl"
+mark=$(log_mark hub)
+pc_send athena --from user@domain.co.uk --to bob@domain.com --id sm-virtual-host >/dev/null
+check_soon 60 "parcels come" inbox_grep hub bob '^X-Rig-Id: sm-virtual-host$'
+for address in bsmtp@HUB.DOMAIN.COM BSMTP@hub.domain.com bsmtp+x@hub.domain.com; do
+  check "hub takes mail for $address" parcel_to hub "$address"
+done
+check_soon 20 "all for bsmtp-in" bash -c "[ \"\$(. '$SYSTEM_DIR/lib.sh'; log_since hub '$mark' | grep -ciE 'to=<bsmtp(\+x)?@hub.domain.com>.*mailer=bsmtp-in.*stat=Sent')\" -ge 4 ]"
+refuse_parcels athena
+pc_send hub --from alice@domain.com --to user@domain.co.uk --id sm-virtual-bounced >/dev/null
+check_soon 60 "a bounced parcel comes home" one_report sm-virtual-bounced
+take_parcels athena
+remake ""
 check_soon 60 "idle at the end" tunnel_idle

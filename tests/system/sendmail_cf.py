@@ -208,6 +208,13 @@ def sites():
     site.takes("a@relay.example")
     site.takes("a@sub.relay.example")
     site.refuses("victim@elsewhere.example")
+    # The gateway's own name need not be a local domain; nobody else has a mailbox there.
+    for kind, before in (("local", "LOCAL_DOMAIN(`gate.example')dnl\n"), ("relay", "RELAY_DOMAIN(`gate.example')dnl\n"),
+                         ("virtual", "FEATURE(`virtusertable', `hash /etc/mail/virt')dnl\nVIRTUSER_DOMAIN(`gate.example')dnl\n")):
+        site = Site(f"parcels for a {kind} domain", before=before, feature="FEATURE(`bsmtp', `host=gate.example')dnl\n").quiet()
+        for address in ("bsmtp@gate.example", "BSMTP@GATE.EXAMPLE", "bsmtp+x@gate.example"):
+            site.goes(address, "bsmtp-in", "gate.example")
+            site.takes(address, "MTA-v4", "192.0.2.7")
     site = Site("masquerading", before="MASQUERADE_AS(`domain.com')dnl\nFEATURE(`masquerade_envelope')dnl\nFEATURE(`allmasquerade')dnl\nMASQUERADE_DOMAIN(`hub.domain.com')dnl\n").quiet()
     for address, expected in (("bsmtp+token@hub.domain.com", "hub.domain.com"), ("alice@hub.domain.com", "domain.com")):
         out = site.test(f"3,EnvFromSMTP,4 {address}").splitlines()
@@ -256,6 +263,7 @@ for user in ("bsmtp", "tun"):  # U= of a mailer must exist when sendmail reads t
 install("bsmtp", MAP)
 install("access", ACCESS)
 install("other", MAP)
+install("virt", "@gate.example\terror:5.1.1:550 nobody here\n")
 install("mt", "domain.co.uk\tesmtp:[wrong.example]\n")
 pathlib.Path("/etc/mail/local-host-names").write_text("localhost\nhub.domain.com\ndomain.com\n", encoding="ascii")
 for part in (example, filters, sites, arguments, fails_closed):

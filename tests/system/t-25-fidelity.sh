@@ -34,9 +34,6 @@ gateway_as() { # local|virtual|relay DELIMITER, on hub and athena
       postfix reload' _ "$1" "$2" "$own" >/dev/null 2>&1
   done
 }
-to_address() { # ADDRESS: the last parcel again, to this address
-  on wan /rig/mail.py send --server "${IP[athena]}" --source "${IP[wan]}" --from x@example.net --to "$1" --file /rig-shared/parcel-again.eml
-}
 for h in hub athena; do on "$h" cp /etc/postfix/main.cf /root/main.kept; done
 for way in "local -" "virtual +" "relay "; do
   kind=${way% *} delimiter=${way#* }
@@ -45,10 +42,8 @@ for way in "local -" "virtual +" "relay "; do
   mark=$(log_mark athena)
   pc_send hub --from alice@domain.com --to user@domain.co.uk --id "host0-$kind" >/dev/null
   check_soon 40 "$kind: mail arrives" inbox_grep athena user "^X-Rig-Id: host0-$kind\$"
-  cp "$(find "$(archive_dir athena)" -type f -printf '%T@ %p\n' | sort -n | tail -1 | cut -d' ' -f2-)" "$RIG_RUN/shared/parcel-again.eml"
-  chmod 644 "$RIG_RUN/shared/parcel-again.eml"
   for address in bsmtp@ATHENA.DOMAIN.CO.UK BSMTP@athena.domain.co.uk bsmtp+x@athena.domain.co.uk; do
-    check "$kind: athena takes mail for $address" to_address "$address"
+    check "$kind: athena takes mail for $address" parcel_to athena "$address"
     check_soon 20 "$kind: and hands it to bsmtp-in" log_has athena "$mark" "to=<${address//+/\\+}>.*$TO_IN.*status=sent"
   done
   refuse_parcels athena
