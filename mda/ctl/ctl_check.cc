@@ -9,6 +9,7 @@
 #include "common/os/socket.h"
 #include "common/rewrite/export_map.h"
 #include "common/rewrite/rules.h"
+#include "mda/ctl/ctl_postfix.h"
 #include "mda/ctl/ctl_process.h"
 #include "mda/ctl/ctl_rules.h"
 #include "mda/ctl/ctl_sendmail.h"
@@ -284,6 +285,8 @@ std::vector<Finding> check_everything(const std::string& config_file, const Cloc
   check_rules(*config, findings, sendmail ? "--sendmail" : "--postfix");
   if (sendmail) {
     check_sendmail(*config, *sendmail, findings);
+  } else if (const auto postfix = read_postfix()) {
+    check_postfix(*config, *postfix, findings);
   }
   check_socket(*config, mta, findings);
   check_listeners(*config, findings);
