@@ -104,6 +104,13 @@ void check_mta_times(const config::Config& c, const MtaParameter& mta, const Mta
           findings, bad);
     }
   }
+  if (const auto limit = mta_time(mta, "lmtp_data_done_timeout")) {
+    judge({"agent-deadline", c.agent_deadline + std::chrono::seconds(30),
+           "Postfix lmtp_data_done_timeout", *limit,
+           "Postfix hands a message over again when its answer comes too late; the agent must give "
+           "up half a minute earlier"},
+          findings, bad);
+  }
 }
 
 }  // namespace

@@ -43,6 +43,10 @@ for form in simple relaxed; do
   check_odd "odd messages, DKIM $form" odd-$form-h athena user
   check_odd "odd messages, DKIM $form" odd-$form-a hub alice
 done
+for host in hub athena; do
+  mark=$mark_h; [ "$host" = hub ] || mark=$mark_a
+  check "$host: agents called by LMTP" log_has "$host" "$mark" 'private/bsmtp-out-agent\].*status=sent|mailer=bsmtp-out.*stat=Sent'
+done
 check_soon 60 "local submission on hub" inbox_grep athena user '^X-Rig-Id: sx-local-h$'
 check_soon 60 "local submission on athena" inbox_grep hub alice '^X-Rig-Id: sx-local-a$'
 check_soon 60 "an alias on hub" inbox_grep athena user '^X-Rig-Id: sx-alias-h$'

@@ -15,6 +15,7 @@ using ::testing::HasSubstr;
 std::map<std::string, std::string> debian() {
   return {{"maximal_queue_lifetime", "5d"},
           {"command_time_limit", "1000s"},
+          {"lmtp_data_done_timeout", "600s"},
           {"message_size_limit", "10240000"},
           {"queue_directory", "/var/spool/postfix"}};
 }
@@ -66,6 +67,8 @@ TEST(CtlCheck, EveryInequalityIsSeen) {
       {"heartbeat", [](auto& c) { c.heartbeat = seconds(7200); }, "accept-while-stalled"},
       {"deadline above the MTA's limit", [](auto& c) { c.agent_deadline = seconds(990); },
        "bsmtp-in_time_limit"},
+      {"deadline above the LMTP client's patience",
+       [](auto& c) { c.agent_deadline = seconds(580); }, "lmtp_data_done_timeout"},
       {"deadline", [](auto& c) { c.agent_deadline = seconds(90000); }, "tmp-age"},
       {"digest", [](auto& c) { c.quarantine_age = seconds(3599); }, "quarantine-digest"},
       {"retry", [](auto& c) { c.retry_initial = seconds(7200); }, "retry-maximum"},
