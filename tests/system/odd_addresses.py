@@ -138,7 +138,7 @@ def spool(manifest, incoming, log):
     text = pathlib.Path(log).read_text(encoding="utf-8", errors="replace")
     direct = re.findall(r"postfix/smtp\[.*to=<(?!bsmtp[@+]|postmaster@athena|abuse@athena)[^>]*domain\.co\.uk>.*", text)
     problems += ["left directly: " + line for line in direct]
-    diverted = len(re.findall(r"(?m): to=<.*@remote1\.bsmtp\.invalid>.*relay=bsmtp-out.*status=sent", text))
+    diverted = len(re.findall(r"(?m): to=<.*@remote1\.bsmtp\.invalid>.*(?:relay=bsmtp-out|private/bsmtp-out-agent).*status=sent", text))
     print(f"taken {len(expected)}, wrong {len(problems)}; the milter diverted {diverted}, the static map took the others")
     return problems
 
