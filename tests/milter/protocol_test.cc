@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
+#include <chrono>
 #include <fstream>
+#include <thread>
 
 #include "tests/milter/running_milter.h"
 
@@ -214,6 +216,46 @@ TEST(MilterProtocol, GarbageHarmsOnlyItsOwnConnection) {
   EXPECT_TRUE(milter.running());
   MilterClient client = milter.client();
   EXPECT_EQ(message(client, {{"<u@domain.co.uk>"}}).added.size(), 1U);
+}
+
+TEST(MilterProtocol, AClientThatEndsItsInputMidMessageIsLetGo) {
+  RunningMilter milter;
+  MilterClient other = milter.client();
+  for (int step = 0; step < 4; ++step) {
+    MilterClient client = milter.client();
+    if (step > 0) {
+      ASSERT_TRUE(client.mail({"<a@domain.com>"}).is_ok());
+    }
+    if (step > 1) {
+      ASSERT_TRUE(client.rcpt({"<u@domain.co.uk>"}).is_ok());
+    }
+    if (step > 2) {
+      ASSERT_TRUE(client.send_raw(std::string("\0\0\0", 3)).is_ok());  // half a length
+    }
+    client.end_input();
+    EXPECT_TRUE(client.closed()) << step;
+  }
+  EXPECT_TRUE(milter.running());
+  EXPECT_EQ(message(other, {{"<u@domain.co.uk>"}}).added.size(), 1U);
+}
+
+TEST(MilterProtocol, ASlowClientIsServedAndHoldsNobodyUp) {
+  const RunningMilter milter;
+  auto stuck = milter.open();  // never says more than half a length
+  ASSERT_TRUE(stuck.is_ok() && stuck->send_raw(std::string("\0\0", 2)).is_ok());
+  MilterClient slow = milter.client();
+  MilterClient other = milter.client();
+  ASSERT_TRUE(slow.mail({"<a@domain.com>"}).is_ok() && slow.flush().is_ok());
+  const std::string recipient("\0\0\0\x12R<u@domain.co.uk>\0", 22);
+  for (const char octet : recipient) {
+    ASSERT_TRUE(slow.send_raw(std::string(1, octet)).is_ok());
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    ASSERT_EQ(message(other, {{"<b@domain.co.uk>"}}).added.size(), 1U);
+  }
+  const auto outcome = slow.end_of_message();
+  ASSERT_TRUE(outcome.is_ok()) << outcome.status().to_string();
+  ASSERT_EQ(outcome->added.size(), 1U);
+  EXPECT_EQ(outcome->added[0].address, "<u%domain.co.uk@remote1.bsmtp.invalid>");
 }
 
 TEST(MilterProtocol, AddressesFromHellEndTheMessageInPeace) {

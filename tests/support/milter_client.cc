@@ -154,6 +154,11 @@ Result<MilterClient::Packet> MilterClient::receive() {
   return packet;
 }
 
+void MilterClient::end_input() {
+  static_cast<void>(flush().is_ok());
+  ::shutdown(fd_.get(), SHUT_WR);
+}
+
 bool MilterClient::closed() {
   static_cast<void>(flush().is_ok());
   for (;;) {

@@ -97,6 +97,8 @@ class MilterClient {
     std::string payload;
   };
   Result<Packet> receive();
+  // Says that nothing more will come; the filter may still answer.
+  void end_input();
   // True when the filter has closed the connection (waits for that up to 20 s).
   bool closed();
 
