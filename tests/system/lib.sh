@@ -128,11 +128,11 @@ send_odd() {
     --manifest "/rig-shared/$3.json" --from "$4" --to "$5"
 }
 # verify_odd PREFIX HOST USER: true when each arrived once and unchanged; where sendmail had a hand in it, but for what
-# it also changed in the copies that the prefix `control` brought to carla of either host without a tunnel.
+# it also changed in the copies that the prefix `control` brought to info of either host without a tunnel.
 verify_odd() {
   local control=()
   [ "$(mta hub)$(mta athena)" = postfixpostfix ] ||
-    control=(--control control --control-maildir "$(host_root hub)/home/carla/Maildir" --control-maildir "$(host_root athena)/home/carla/Maildir")
+    control=(--control control --control-maildir "$(host_root hub)/home/info/Maildir" --control-maildir "$(host_root athena)/home/info/Maildir")
   "$SYSTEM_DIR/mail.py" verify --manifest "$RIG_RUN/shared/$1.json" "${control[@]}" "$(host_root "$2")/home/$3/Maildir"
 }
 # checks of one such set: check_odd 'in what way' PREFIX HOST USER

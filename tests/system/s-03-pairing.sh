@@ -18,7 +18,7 @@ pc_send athena --from user@domain.co.uk --to farhub@domain.co.uk --id sx-alias-a
 pc_send hub --from alice@domain.com --to nobody-here@domain.co.uk --id sx-nobody-h >/dev/null
 pc_send athena --from user@domain.co.uk --to nobody-here@domain.com --id sx-nobody-a >/dev/null
 # Odd messages, and what either MTA itself makes of them when they stay on it.
-for host in hub athena; do send_odd "$host" "${IP[wan]}" control alice@domain.com "carla@${DOMAIN[$host]}" >/dev/null; done
+for host in hub athena; do send_odd "$host" "${IP[wan]}" control alice@domain.com "info@${DOMAIN[$host]}" >/dev/null; done
 dkim_form simple/simple hub athena
 send_odd hub "${PC[hub]}" odd-simple-h alice@domain.com user@domain.co.uk >/dev/null
 send_odd athena "${PC[athena]}" odd-simple-a user@domain.co.uk alice@domain.com >/dev/null

@@ -15,7 +15,7 @@ remake "/^FEATURE(.bsmtp.)/i define(\`BSMTP_PIPE')dnl"
 check "both mailers are pipes" bash -c "[ \"\$('$SYSTEM_DIR/on' hub grep -c '^Mbsmtp-.*X-Unix' /etc/mail/sendmail.cf)\" = 2 ]"
 mark=$(log_mark hub)
 send_both sm-pipe
-for host in hub athena; do send_odd "$host" "${IP[wan]}" control alice@domain.com "carla@${DOMAIN[$host]}" >/dev/null; done
+for host in hub athena; do send_odd "$host" "${IP[wan]}" control alice@domain.com "info@${DOMAIN[$host]}" >/dev/null; done
 send_odd hub "${PC[hub]}" odd-pipe-h alice@domain.com user@domain.co.uk >/dev/null
 send_odd athena "${PC[athena]}" odd-pipe-a user@domain.co.uk alice@domain.com >/dev/null
 check_odd "odd messages" odd-pipe-h athena user
