@@ -27,8 +27,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::string_view kKey = "socketmap-socket";
-// How often time limits are looked at.
-constexpr int kSweepMs = 1000;
 
 // One client: what it sent that is not answered yet, and answers it has not read yet.
 class Connection {
@@ -39,9 +37,9 @@ class Connection {
   bool wants_input() const { return !closing_ && !more_ && out_.size() < kMaxReplies; }
   bool wants_output() const { return !out_.empty(); }
   // `full`: others wait for a place.
-  Clock::time_point deadline(bool full) const {
+  Clock::time_point deadline(bool full, const MapLimits& limits) const {
     const bool at_rest = in_.empty() && out_.empty();
-    return since_ + (!at_rest ? kMapRequestLimit : full ? kMapFullIdleLimit : kMapIdleLimit);
+    return since_ + (!at_rest ? limits.request : full ? limits.full_idle : limits.idle);
   }
 
   // False when the connection is at its end.
@@ -82,6 +80,7 @@ class Connection {
     std::string_view rest = in_;
     more_ = false;
     bool answered = false;
+    const bool all_read = out_.empty();  // else the clock runs for the answers that wait
     while (!bad_) {
       const socketmap::Parsed request = socketmap::parse_request(rest);
       if (request.outcome == socketmap::Outcome::kBad) {
@@ -105,7 +104,7 @@ class Connection {
       answered = true;
     }
     in_.erase(0, in_.size() - rest.size());
-    if (answered) {
+    if (answered && all_read) {
       since_ = Clock::now();
     }
   }
@@ -143,8 +142,8 @@ class Connection {
 
 class Loop {
  public:
-  Loop(int listener, int stop, const PolicyHolder& policies)
-      : listener_(listener), stop_(stop), policies_(policies) {}
+  Loop(int listener, int stop, const PolicyHolder& policies, const MapLimits& limits)
+      : listener_(listener), stop_(stop), policies_(policies), limits_(limits) {}
 
   void run() {
     for (;;) {
@@ -159,7 +158,7 @@ class Loop {
       const auto now = Clock::now();
       const bool full = connections_.size() >= kMaxConnections;
       std::erase_if(connections_,
-                    [now, full](const Connection& c) { return c.deadline(full) < now; });
+                    [&](const Connection& c) { return c.deadline(full, limits_) < now; });
     }
   }
 
@@ -175,7 +174,7 @@ class Loop {
           (connection.wants_input() ? POLLIN : 0) | (connection.wants_output() ? POLLOUT : 0);
       fds_.push_back({connection.fd(), static_cast<short>(events), 0});
     }
-    if (poll(fds_.data(), fds_.size(), kSweepMs) < 0) {
+    if (poll(fds_.data(), fds_.size(), static_cast<int>(limits_.sweep.count())) < 0) {
       for (pollfd& fd : fds_) {
         fd.revents = 0;
       }
@@ -210,6 +209,7 @@ class Loop {
   int listener_;
   int stop_;
   const PolicyHolder& policies_;
+  const MapLimits& limits_;
   std::vector<Connection> connections_;
   std::vector<pollfd> fds_;
   Clock::time_point accept_after_;
@@ -253,7 +253,7 @@ void MapServer::run() const {
   // Out of memory ends all connections, which are asked for again, not the service.
   for (;;) {
     try {
-      Loop(listener_.get(), stop_.get(), policy_).run();
+      Loop(listener_.get(), stop_.get(), policy_, limits_).run();
       return;
     } catch (const std::exception&) {
       std::this_thread::sleep_for(std::chrono::milliseconds(100));

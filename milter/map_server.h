@@ -18,21 +18,25 @@
 
 namespace bsmtp::milter {
 
-// Postfix has one connection per proxymap, trivial-rewrite or smtpd process; further ones wait in
-// the backlog until one ends or is found idle.
-inline constexpr std::size_t kMaxConnections = 100;
+// Postfix has one connection per proxymap, trivial-rewrite or smtpd process, sendmail one per
+// process that routes mail; further ones wait in the backlog until one ends or is found idle.
+inline constexpr std::size_t kMaxConnections = 400;
 // Answers that wait for a client to read them; no more requests are taken meanwhile.
 inline constexpr std::size_t kMaxReplies = 65536;
-// Between requests (kMapFullIdleLimit when others wait for a place), and from a request's first
-// octet to the last of its answer.
-inline constexpr std::chrono::seconds kMapIdleLimit{600};
-inline constexpr std::chrono::seconds kMapFullIdleLimit{10};
-inline constexpr std::chrono::seconds kMapRequestLimit{30};
+// What a client may take.
+struct MapLimits {
+  std::chrono::milliseconds idle = std::chrono::minutes(10);       // between requests
+  std::chrono::milliseconds full_idle = std::chrono::seconds(10);  // when others wait for a place
+  // From a request's first octet to its last, and for each portion of the answers to be read.
+  std::chrono::milliseconds request = std::chrono::seconds(30);
+  std::chrono::milliseconds sweep = std::chrono::seconds(1);  // how often these are looked at
+};
 
 class MapServer {
  public:
   // `policy` outlives the server.
-  explicit MapServer(const PolicyHolder& policy) : policy_(policy) {}
+  explicit MapServer(const PolicyHolder& policy, const MapLimits& limits = {})
+      : policy_(policy), limits_(limits) {}
   MapServer(const MapServer&) = delete;
   MapServer& operator=(const MapServer&) = delete;
   ~MapServer() { stop(); }
@@ -49,6 +53,7 @@ class MapServer {
   void run() const;
 
   const PolicyHolder& policy_;
+  const MapLimits limits_;
   SocketFile file_;
   UniqueFd listener_;
   UniqueFd stop_;  // eventfd
