@@ -313,6 +313,9 @@ const Peer* Config::find_peer(std::string_view name) const {
 
 const Peer* Config::peer_for_argument(std::string_view text) const {
   constexpr std::string_view kSuffix = ".bsmtp.invalid";
+  if (text.ends_with('.')) {  // a host of sendmail's may have its final dot
+    text.remove_suffix(1);
+  }
   if (iends_with(text, kSuffix)) {
     text.remove_suffix(kSuffix.size());
     if (istarts_with(text, "never.")) {

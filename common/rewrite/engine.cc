@@ -202,6 +202,9 @@ class Engine {
       }
       return false;
     }
+    if (trace_ != nullptr) {
+      ++trace_->hits;
+    }
     for (std::uint32_t i = found->second.first; i != kNoRule; i = t_.rules[i].next) {
       std::string why;
       const bool good = apply(t_.template_of(t_.rules[i]), match, why);

@@ -68,6 +68,7 @@ struct Step {
 struct Trace {
   std::vector<Step> steps;
   std::size_t lookups = 0;  // hash look-ups made: what tests and benchmarks gate on
+  std::size_t hits = 0;     // of them, those that found a rule, whatever became of it
   std::size_t rounds = 0;   // rewriting rounds
   bool text = true;         // false: count only
 };

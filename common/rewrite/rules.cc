@@ -237,6 +237,7 @@ class Loader {
       key = t_.lowered.back();
     }
     const auto number = static_cast<std::uint32_t>(t_.rules.size() - 1);
+    t_.counts_labels = t_.counts_labels || key.find('*') != std::string_view::npos;
     auto& chain = t_.index[key];
     if (chain.first == kNoRule) {
       chain.first = number;
@@ -301,6 +302,9 @@ const Options& RuleSet::options() const {
 
 std::size_t RuleSet::size() const {
   return tables_->rules.size();
+}
+bool RuleSet::counts_labels() const {
+  return tables_->counts_labels;
 }
 
 const std::vector<std::string>& RuleSet::files() const {

@@ -68,6 +68,8 @@ class RuleSet {
 
   const Options& options() const;
   std::size_t size() const;
+  // Some pattern has a `*`: whether a host is meant depends on how deep it lies.
+  bool counts_labels() const;
   // Every file read, in order (for a watcher, and `rules test`).
   const std::vector<std::string>& files() const;
   // Not errors, but worth telling an admin: own domains that a rule diverts, rules that can

@@ -48,6 +48,7 @@ struct Tables {
     std::uint32_t last = kNoRule;
   };
   std::unordered_map<std::string_view, Chain> index;  // lower-case pattern -> its rules
+  bool counts_labels = false;                         // a pattern has a `*`
   std::unordered_map<std::string, Channel> channels;  // lower-case host name of a channel
   std::unordered_set<std::string> exempt;             // lower-case "user@host" of gateways
   std::unordered_set<std::string> gateways;           // lower-case gateway hosts

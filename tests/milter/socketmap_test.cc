@@ -100,8 +100,10 @@ TEST(Socketmap, AnswersByTheRulesOfTheMilter) {
   EXPECT_EQ(client.ask("user@example.net", kNotFound), kNotFound);
   EXPECT_EQ(client.ask("domain.co.uk", kNotFound), kNotFound);
   EXPECT_EQ(client.ask("bsmtp@athena.domain.co.uk", "4:OK :,"), "4:OK :,");
-  ASSERT_TRUE(client.send(request("bsmtp user@domain.co.uk")));
-  EXPECT_EQ(client.read(28), "24:OK remote1.bsmtp.invalid,");
+  ASSERT_TRUE(client.send(request("bsmtp_rules user@domain.co.uk")));
+  EXPECT_EQ(client.read(46), "42:OK user%domain.co.uk@remote1.bsmtp.invalid,");
+  ASSERT_TRUE(client.send(request("bsmtp_rules user@example.net")));
+  EXPECT_EQ(client.read(12), "9:OK direct,");
   ASSERT_TRUE(client.send(request("nosuch user@domain.co.uk")));
   EXPECT_THAT(client.read(9), HasSubstr(":TEMP "));
   // The milter itself is served meanwhile.
@@ -216,7 +218,7 @@ TEST(Socketmap, AFullHouseMakesTheNextWait) {
   const std::string path = map_path();
   const RunningMilter milter(with_map(path));
   std::vector<std::unique_ptr<MapClient>> clients;
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 400; ++i) {
     clients.push_back(std::make_unique<MapClient>(path));
     ASSERT_EQ(clients.back()->ask("user@example.net", kNotFound), kNotFound) << i;
   }

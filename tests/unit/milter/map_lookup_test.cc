@@ -55,53 +55,62 @@ std::string ask(const std::shared_ptr<const Policy>& rules, std::string_view map
 TEST(MapLookup, EveryKindOfKey) {
   constexpr const char* kOut = "bsmtp-out:remote1.bsmtp.invalid";
   constexpr const char* kPeer = "remote1.bsmtp.invalid";
+  constexpr const char* kDirect = "direct";
+  constexpr const char* kTemp = "temp";
   const struct {
     const char* name;
     const char* key;
     const char* postfix;
     const char* sendmail;
   } cases[] = {
-      {"tunneled domain", "user@domain.co.uk", kOut, kPeer},
-      {"in capitals", "User@DOMAIN.Co.Uk", kOut, kPeer},
-      {"with a trailing dot", "user@domain.co.uk.", kOut, kPeer},
-      {"host below it", "user@cs.domain.co.uk", kOut, kPeer},
-      {"the gateway's other users", "root@athena.domain.co.uk", kOut, kPeer},
-      {"sendmail's user+*", "user+*@domain.co.uk", kOut, kPeer},
-      {"parcel address", "bsmtp@athena.domain.co.uk", ":", "direct"},
-      {"return address", "bsmtp+0123@athena.domain.co.uk", ":", "direct"},
-      {"postmaster of the gateway", "Postmaster@athena.domain.co.uk", ":", "direct"},
-      {"our own parcel address", "bsmtp@hub.domain.com", "-", "-"},
-      {"exception below a tunneled domain", "user@here.domain.co.uk", ":", "direct"},
-      {"left to the MTA elsewhere", "user@plain.example", "-", "-"},
-      {"rewritten on the way", "user@old.example", kOut, kPeer},
-      {"depends on the channel", "user@auth.example", "-", "-"},
-      {"one label, as the rule asks", "user@a.deep.example", kOut, kPeer},
-      {"two labels, which a table cannot tell", "user@a.b.deep.example", ":", "direct"},
-      {"no label", "user@deep.example", "-", "-"},
+      {"tunneled domain", "user@domain.co.uk", kOut, "user%domain.co.uk@remote1.bsmtp.invalid"},
+      {"in capitals", "User@DOMAIN.Co.Uk", kOut, "User%DOMAIN.Co.Uk@remote1.bsmtp.invalid"},
+      {"with a trailing dot", "user@domain.co.uk.", kOut,
+       "user%domain.co.uk@remote1.bsmtp.invalid"},
+      {"host below it", "user@cs.domain.co.uk", kOut, "user%cs.domain.co.uk@remote1.bsmtp.invalid"},
+      {"the gateway's other users", "root@athena.domain.co.uk", kOut,
+       "root%athena.domain.co.uk@remote1.bsmtp.invalid"},
+      {"sendmail's user+*", "user+*@domain.co.uk", kOut,
+       "user+*%domain.co.uk@remote1.bsmtp.invalid"},
+      {"parcel address", "bsmtp@athena.domain.co.uk", ":", kDirect},
+      {"return address", "bsmtp+0123@athena.domain.co.uk", ":", kDirect},
+      {"postmaster of the gateway", "Postmaster@athena.domain.co.uk", ":", kDirect},
+      {"our own parcel address", "bsmtp@hub.domain.com", "-", kDirect},
+      {"exception below a tunneled domain", "user@here.domain.co.uk", ":", kDirect},
+      {"left to the MTA elsewhere", "user@plain.example", "-", kDirect},
+      {"rewritten on the way", "user@old.example", kOut, "user%domain.co.uk@remote1.bsmtp.invalid"},
+      {"depends on the channel", "user@auth.example", "-", kDirect},
+      {"one label, as the rule asks", "user@a.deep.example", kOut,
+       "user%a.deep.example@remote1.bsmtp.invalid"},
+      {"two labels, which a table cannot tell", "user@a.b.deep.example", ":", kDirect},
+      {"no label", "user@deep.example", "-", kDirect},
       {"not divertible, unquoted", "a\"b c@domain.co.uk", kOut, kPeer},
-      {"quoted", "\"a b\"@domain.co.uk", kOut, kPeer},
+      {"quoted", "\"a b\"@domain.co.uk", kOut, "\"a b%domain.co.uk\"@remote1.bsmtp.invalid"},
       {"begins with a dash", "-x@domain.co.uk", kOut, kPeer},
-      {"percent", "user%x.example@domain.co.uk", kOut, kPeer},
-      {"percent at this host is the MTA's to resolve", "u%domain.co.uk@domain.com", "-", "-"},
-      {"diverted already", "user%domain.co.uk@remote1.bsmtp.invalid", "bsmtp-out:", "-"},
-      {"diverted, never", "u%domain.co.uk@never.remote1.bsmtp.invalid", "bsmtp-out:", "-"},
-      {"other mail", "user@example.net", "-", "-"},
-      {"own user", "alice@domain.com", "-", "-"},
-      {"literal", "user@[192.0.2.1]", "-", "-"},
-      {"domain alone", "domain.co.uk", "-", "-"},
-      {"parent alone", ".domain.co.uk", "-", "-"},
-      {"user alone", "user@", "-", "-"},
-      {"domain with @", "@domain.co.uk", "-", "-"},
-      {"wildcard", "*", "-", "-"},
-      {"null sender", "<>", "-", "-"},
-      {"empty", "", "-", "-"},
-      {"dots", "user@...", "-", "-"},
-      {"sign of life", ".bsmtp.invalid", "-", "tunnel"},
+      {"percent", "user%x.example@domain.co.uk", kOut,
+       "user%x.example%domain.co.uk@remote1.bsmtp.invalid"},
+      {"percent at this host is the MTA's to resolve", "u%domain.co.uk@domain.com", "-", kDirect},
+      {"diverted already", "user%domain.co.uk@remote1.bsmtp.invalid",
+       "bsmtp-out:", "user%domain.co.uk@remote1.bsmtp.invalid"},
+      {"diverted, never", "u%domain.co.uk@never.remote1.bsmtp.invalid",
+       "bsmtp-out:", "u%domain.co.uk@never.remote1.bsmtp.invalid"},
+      {"other mail", "user@example.net", "-", kDirect},
+      {"own user", "alice@domain.com", "-", kDirect},
+      {"literal", "user@[192.0.2.1]", "-", kDirect},
+      {"domain alone", "domain.co.uk", "-", kTemp},
+      {"parent alone", ".domain.co.uk", "-", kTemp},
+      {"user alone", "user@", "-", kTemp},
+      {"domain with @", "@domain.co.uk", "-", kTemp},
+      {"wildcard", "*", "-", kTemp},
+      {"null sender", "<>", "-", kTemp},
+      {"empty", "", "-", kTemp},
+      {"dots", "user@...", "-", kDirect},
+      {"sign of life", ".bsmtp.invalid", "-", kTemp},
   };
   const auto rules = policy();
   for (const auto& c : cases) {
     EXPECT_EQ(ask(rules, "transport", c.key), c.postfix) << c.name;
-    EXPECT_EQ(ask(rules, "bsmtp", c.key), c.sendmail) << c.name;
+    EXPECT_EQ(ask(rules, "bsmtp_rules", c.key), c.sendmail) << c.name;
   }
 }
 
