@@ -16,6 +16,8 @@ dnl   user=bsmtp               bsmtp.conf: user         local part of the parcel
 dnl   socket=unix:PATH         bsmtp.conf: milter-socket
 dnl   port=10027 listen=127.0.0.1   bsmtp.conf: resubmit
 dnl   map=hash /etc/mail/bsmtp what `bsmtpctl rules export --sendmail' writes, through makemap
+dnl   socketmap=unix:PATH      bsmtp.conf: socketmap-socket; bsmtp-milter is asked for each recipient
+dnl                            that is not local (class w), for rules that no table can express
 dnl   run-as=bsmtp:bsmtp       who the agents become
 dnl   agents=DIRECTORY         where bsmtp-out and bsmtp-in are
 dnl   filter=bsmtp daemon=bsmtp-resubmit   names in sendmail.cf and logs
@@ -32,7 +34,7 @@ ifdef(`_NULL_CLIENT_ONLY_', `errprint(`*** ERROR: FEATURE(bsmtp) has no meaning 
 ')')
 
 dnl --- arguments -----------------------------------------------------------------------------
-define(`_BSMTP_KEYS_', ` host user socket port listen map run-as agents filter daemon timeouts ')
+define(`_BSMTP_KEYS_', ` host user socket port listen map socketmap run-as agents filter daemon timeouts ')
 define(`_BSMTP_NAME_', `BSMTP_`'translit(`$1', `abcdefghijklmnopqrstuvwxyz-', `ABCDEFGHIJKLMNOPQRSTUVWXYZ_')')
 define(`_BSMTP_PAIR_', `ifelse(index(_BSMTP_KEYS_, ` $1 '), `-1',
 `errprint(`*** ERROR: FEATURE(bsmtp): unknown argument "$1"; there are'_BSMTP_KEYS_`
@@ -76,6 +78,8 @@ LOCAL_CONFIG
 # bsmtp-tunnel: the inner side of the tunnel has no DNS; the map of tunneled domains
 CPBSMTP.INVALID
 Kbsmtp BSMTP_MAP
+ifdef(`BSMTP_SOCKETMAP', `Kbsmtp_rules socket -f -q BSMTP_SOCKETMAP
+')dnl
 divert(-1)
 
 dnl Before the site's own LOCAL_RULE_0, hence before virtusertable, class w and mailertable.
@@ -105,6 +109,23 @@ R< $+ . bsmtp . invalid > < ? > $* < @ $* > $*	$#bsmtp-out $@ $1 . bsmtp.invalid
 # parcels for this gateway, and its return addresses
 R< BSMTP_HOST > < ? > BSMTP_USER < @ $+ > $*	$#bsmtp-in $@ BSMTP_HOST $: BSMTP_USER < @ BSMTP_HOST . >
 R< BSMTP_HOST > < ? > BSMTP_USER + $* < @ $+ > $*	$#bsmtp-in $@ BSMTP_HOST $: BSMTP_USER + $1 < @ BSMTP_HOST . >
+ifdef(`BSMTP_SOCKETMAP', `# what bsmtp-milter says by the rules of this moment. It answers about every address: the address inside the tunnel, a
+# pseudo-domain for one that cannot be diverted, or "direct" (not tunneled, or exempt; no later entry is asked).
+# Anything else, silence above all, keeps the mail. Senders, which go nowhere, are not asked about; hosts of class w are
+# the static map alone. So mail for local users needs no answer.
+R< $* > < ? > $*		$: < $1 > < ? $&{addr_type} > $2
+R< $* > < ? e s > $*		$@ $2
+R< $* > < ? $* > $*		$: < $1 > < ? > $3
+R< $* > < ? > $* < @ $=w . > $*	$: < $1 > < w > $2 < @ $3 . > $4
+R< $+ > < ? > $+ < @ $+ > $*	$: < $1 > < : $(bsmtp_rules $2 @ $1 $: ? $) > $2 < @ $3 > $4
+R< $* > < : direct > $*		$@ $2
+# The final dot of the host keeps it another recipient than the one that the milter adds: sendmail would drop the
+# latter as a duplicate, and then remove the former as the milter asks.
+R< $* > < : $+ @ $+ . bsmtp . invalid > $*	$#bsmtp-out $@ $3 . bsmtp.invalid. $: $2 < @ $3 . bsmtp.invalid . >
+R< $* > < : $+ . bsmtp . invalid > $* < @ $+ > $*	$#bsmtp-out $@ $2 . bsmtp.invalid $: $3 < @ $4 > $5
+R< $* > < : $* > $*		$#error $@ 4.3.5 $: "451 bsmtp-milter does not answer about the recipient; see its socketmap-socket"
+R< $* > < w > $*		$: < $1 > < ? > $2
+')dnl
 # the static map: address, address without +detail, host, parents; what it cannot say for now is 4xx
 R< $+ > < ? > $+ < @ $+ > $*	$: < $1 > < $(bsmtp $2 @ $1 $: ? $) > $2 < @ $3 > $4
 R< $+ > < ? > $+ + $* < @ $+ > $*	$: < $1 > < $(bsmtp $2 + * @ $1 $: ? $) > $2 + $3 < @ $4 > $5

@@ -67,6 +67,11 @@ log_mark() { wc -c <"$(host_root "$1")/var/log/mail.log"; }
 log_since() { tail -c "+$(($2 + 1))" "$(host_root "$1")/var/log/mail.log"; }
 # log_has HOST MARK REGEX. Not grep -q: it would stop reading, and `tail` end by SIGPIPE, with pipefail.
 log_has() { log_since "$1" "$2" | grep -E -- "$3" >/dev/null; }
+# left_directly HOST MARK DOMAIN: the log lines of what went out to that domain or below it without being a parcel.
+left_directly() {
+  local handed_on='(postfix/smtp\[.*status=sent|mailer=esmtp.*stat=Sent)'
+  log_since "$1" "$2" | grep -E "to=.*[@.]${3//./\\.}>.*$handed_on|$handed_on.*to=.*[@.]${3//./\\.}>" | grep -Ev 'to=<(bsmtp|postmaster)@'
+}
 queue_empty() {
   if [ "$(mta "$1")" = postfix ]; then [ -z "$(on "$1" postqueue -j)" ]; else [ -z "$(on "$1" find /var/spool/mqueue /var/spool/mqueue-client -name '[dqQ]f*')" ]; fi
 }

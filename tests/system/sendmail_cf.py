@@ -6,9 +6,12 @@ example.mc with lines put before or after the feature; each check is one line of
 """
 import pathlib
 import re
+import socketserver
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
 M4DIR = pathlib.Path(sys.argv[1])
 WORK = pathlib.Path(tempfile.mkdtemp(prefix="sendmail-cf."))
@@ -249,6 +252,79 @@ def arguments():
     check("is named", "needs FEATURE(bsmtp)" in site.errors, site.errors)
 
 
+class Rules(socketserver.StreamRequestHandler):
+    """bsmtp-milter's socketmap, and what may stand in its place."""
+    mode, asked = "", []
+    ANSWERS = {"one.depth.example": "OK %s%%domain.co.uk@remote1.bsmtp.invalid", "odd.example": "OK remote1.bsmtp.invalid"}
+
+    def handle(self):
+        while (length := self.rfile.read(1)):
+            while not length.endswith(b":"):
+                length += self.rfile.read(1)
+            key = self.rfile.read(int(length[:-1]) + 1).decode()[:-1]
+            Rules.asked.append(key)
+            local, domain = key.split(" ", 1)[1].rsplit("@", 1)
+            known = Rules.ANSWERS.get(domain.lower(), "OK direct")
+            reply = {"": known % local if "%s" in known else known, "temporary": "TEMP later", "permanent": "PERM no", "not found": "NOTFOUND ",
+                     "another word": "OK esmtp", "empty": "OK "}.get(Rules.mode, "")
+            if Rules.mode == "hung":
+                time.sleep(4)
+            elif Rules.mode == "half an answer":
+                self.wfile.write(b"9:OK dir")
+            elif Rules.mode == "no netstring":
+                self.wfile.write(b"OK direct\n")
+            elif Rules.mode != "closed":
+                self.wfile.write(f"{len(reply)}:{reply},".encode())
+                continue
+            return
+
+
+class RulesServer(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+
+def socketmap():
+    path = str(WORK / "map.sock")
+    feature = f"FEATURE(`bsmtp', `socketmap=-d2 unix:{path}')dnl\n"
+    site = Site("socketmap", feature=feature)
+    dead = ("user@domain.co.uk", "user@one.depth.example", "user@elsewhere.example", "bsmtp@athena.domain.co.uk")
+
+    def keeps(why):
+        for address in dead[:1] if why in ("hung", "half an answer") else dead:
+            out = site.test(f"/parse {address}")
+            check(f"{why}: {address} is kept", "4 . 3 . 5" in out and "mailer esmtp" not in out and "mailer bsmtp-out" not in out, out[-400:])
+        site.goes("root@hub.domain.com", "local")
+        site.goes("bsmtp+t@hub.domain.com", "bsmtp-in")
+        site.goes("user%domain.co.uk@remote1.bsmtp.invalid", "bsmtp-out")
+
+    keeps("no server")
+    server = RulesServer(path, Rules)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    site.quiet()
+    site.goes("User+x@one.depth.example", "bsmtp-out", "remote1.bsmtp.invalid.", "User+x%domain.co.uk@remote1.bsmtp.invalid")
+    site.goes("x@odd.example", "bsmtp-out", "remote1.bsmtp.invalid", "x@odd.example")
+    site.goes("user@elsewhere.example", "esmtp")
+    site.goes("bsmtp@athena.domain.co.uk", "esmtp")
+    check("the table is not asked where it says otherwise", site.route("user@domain.co.uk")[0] == "esmtp")
+    check("one question for each address, case and quotes kept", "bsmtp_rules User+x@one.depth.example" in Rules.asked and
+          Rules.asked.count("bsmtp_rules bsmtp@athena.domain.co.uk") == 1, Rules.asked)
+    Rules.asked.clear()
+    site.goes("root@hub.domain.com", "local")
+    site.goes("user@[10.99.0.3]", "esmtp")
+    site.goes("user%domain.co.uk@remote1.bsmtp.invalid", "bsmtp-out")
+    check("class w, literals and diverted addresses need no answer", not Rules.asked, Rules.asked)
+    site.test(".D{addr_type}e s", "3,0 user@elsewhere.example")
+    check("senders neither", not Rules.asked, Rules.asked)
+    site.route('"a b"@one.depth.example')
+    check("quotes are kept", Rules.asked == ['bsmtp_rules "a b"@one.depth.example'], Rules.asked)
+    for mode in ("temporary", "permanent", "not found", "another word", "empty", "closed", "no netstring", "half an answer", "hung"):
+        Rules.mode = mode
+        keeps(mode)
+    Rules.mode = ""
+    server.shutdown()
+    server.server_close()
+
+
 def fails_closed():
     site = Site("map missing", feature="FEATURE(`bsmtp', `map=hash /etc/mail/nosuch')dnl\n")
     for address in ("user@domain.co.uk", "user@elsewhere.example"):
@@ -266,7 +342,7 @@ install("other", MAP)
 install("virt", "@gate.example\terror:5.1.1:550 nobody here\n")
 install("mt", "domain.co.uk\tesmtp:[wrong.example]\n")
 pathlib.Path("/etc/mail/local-host-names").write_text("localhost\nhub.domain.com\ndomain.com\n", encoding="ascii")
-for part in (example, filters, sites, arguments, fails_closed):
+for part in (example, filters, sites, arguments, socketmap, fails_closed):
     part()
 subprocess.run(["rm", "-rf", str(WORK)], check=False)
 print(f"sendmail configuration: {results[True]} checks passed, {results[False]} failed")
