@@ -296,6 +296,7 @@ std::vector<Finding> check_everything(const std::string& config_file, const Cloc
     check_postfix(*config, *postfix, findings);
   }
   check_socket(*config, mta, findings);
+  check_socketmap(*config, mta, sendmail, findings);
   check_listeners(*config, findings);
   return findings.take();
 }

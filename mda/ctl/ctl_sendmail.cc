@@ -10,6 +10,8 @@ namespace {
 
 constexpr std::size_t kMaxCf = 16U << 20U;
 constexpr std::string_view kMapLine = "Kbsmtp ";
+constexpr std::string_view kRulesLine = "Kbsmtp_rules ";
+constexpr std::string_view kAccessLine = "Kaccess ";
 
 // Value of "O NAME=VALUE"; "" when the line is another.
 std::string_view option_of(std::string_view line, std::string_view name) {
@@ -36,12 +38,6 @@ std::string_view socket_of(std::string_view line) {
     }
   }
   return {};
-}
-
-// milter(3) takes "unix:" and "local:" for the same.
-std::string plain_socket(std::string_view socket) {
-  return socket.starts_with("local:") ? "unix:" + std::string(socket.substr(6))
-                                      : std::string(socket);
 }
 
 // "R< hub.domain.com > < ? > bsmtp < @ $+ > $*  $#bsmtp-in ...", the feature's line for parcels.
@@ -116,13 +112,21 @@ void check_map(const config::Config& config, const SendmailSite& site, Findings&
 
 }  // namespace
 
+std::string plain_socket(std::string_view socket) {
+  return socket.starts_with("local:") ? "unix:" + std::string(socket.substr(6))
+                                      : std::string(socket);
+}
+
 std::optional<SendmailSite> parse_sendmail_cf(std::string_view text, const std::string& file) {
-  SendmailSite site{file, "", "", "", {}, "5d", "0"};
+  SendmailSite site{file, "", "", "", "", "", {}, "5d", "0"};
   std::string own_name;  // $j
   for (const std::string_view line : split(text, '\n')) {
     if (line.starts_with(kMapLine)) {
       const auto words = split_blank(line);
       site.map = std::string(words.back());
+    } else if (line.starts_with(kRulesLine) || line.starts_with(kAccessLine)) {
+      (line.starts_with(kRulesLine) ? site.rules_socket : site.access) =
+          std::string(split_blank(line).back());
     } else if (const auto socket = socket_of(line); !socket.empty()) {
       site.filters.emplace_back(socket);
     } else if (line.starts_with("Dj")) {
@@ -166,6 +170,7 @@ void check_sendmail(const config::Config& config, const SendmailSite& site, Find
   check_parcel_address(config, site, findings);
   check_filter(config, site, findings);
   check_map(config, site, findings);
+  check_access(site, findings);
 }
 
 }  // namespace bsmtp::mda::ctl
