@@ -88,22 +88,29 @@ void ambiguous(std::string_view id, std::string_view what) {
 
 void parcel_accepted(std::string_view parcel, std::string_view peer, std::string_view queue_id,
                      std::string_view client, std::string_view fingerprint, std::size_t messages,
-                     std::uint64_t plain_octets) {
+                     std::uint64_t plain_octets, std::string_view tls, std::string_view verify) {
   emit(Level::kInfo, parcel, "accepted",
        {{"qid", str(queue_id)},
         {"peer", str(peer)},
         {"client", str(client)},
         {"key", str(fingerprint)},
         {"messages", num(messages)},
-        {"plain", num(plain_octets)}});
+        {"plain", num(plain_octets)},
+        {"tls", str(tls)},
+        {"verify", str(verify)}});
 }
 void parcel_duplicate(std::string_view parcel, std::string_view peer, std::string_view queue_id) {
   emit(Level::kInfo, parcel, "duplicate", {{"qid", str(queue_id)}, {"peer", str(peer)}});
 }
 void parcel_quarantined(std::string_view quarantine_id, std::string_view queue_id,
-                        std::string_view client, std::string_view reason) {
+                        std::string_view client, std::string_view reason, std::string_view tls,
+                        std::string_view verify) {
   emit(Level::kWarn, quarantine_id, "quarantined",
-       {{"qid", str(queue_id)}, {"client", str(client)}, {"reason", str(reason)}});
+       {{"qid", str(queue_id)},
+        {"client", str(client)},
+        {"reason", str(reason)},
+        {"tls", str(tls)},
+        {"verify", str(verify)}});
 }
 void parcel_dropped(std::string_view queue_id, std::string_view client, std::string_view reason) {
   emit(Level::kWarn, "-", "dropped",

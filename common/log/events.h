@@ -43,12 +43,14 @@ void item_held(std::string_view item, std::string_view peer, const Status& why);
 void ambiguous(std::string_view id, std::string_view what);
 
 // --- bsmtp-in ----------------------------------------------------------------------------------
+// `tls` and `verify` are what the host MTA wrote about the session the parcel came by.
 void parcel_accepted(std::string_view parcel, std::string_view peer, std::string_view queue_id,
                      std::string_view client, std::string_view fingerprint, std::size_t messages,
-                     std::uint64_t plain_octets);
+                     std::uint64_t plain_octets, std::string_view tls, std::string_view verify);
 void parcel_duplicate(std::string_view parcel, std::string_view peer, std::string_view queue_id);
 void parcel_quarantined(std::string_view quarantine_id, std::string_view queue_id,
-                        std::string_view client, std::string_view reason);
+                        std::string_view client, std::string_view reason, std::string_view tls,
+                        std::string_view verify);
 void parcel_dropped(std::string_view queue_id, std::string_view client, std::string_view reason);
 void parcel_refused(std::string_view queue_id, const Status& why);
 void return_stored(std::string_view id, std::string_view queue_id, std::string_view recipient);

@@ -62,7 +62,8 @@ ReceiveReport finish_report(CommitOutcome outcome, const parcel::Opened& opened,
   switch (outcome) {
     case CommitOutcome::kAccepted:
       log::parcel_accepted(opened.id, opened.peer, request.queue_id, request.client,
-                           opened.fingerprint, opened.messages, opened.plain_bytes);
+                           opened.fingerprint, opened.messages, opened.plain_bytes,
+                           request.tls.version, request.tls.verify);
       report.outcome = ReceiveOutcome::kAccepted;
       break;
     case CommitOutcome::kDuplicate:
@@ -120,7 +121,7 @@ struct Receiver::Raw {
       : ops(other.ops),
         path(std::exchange(other.path, "")),
         sha256(std::move(other.sha256)),
-        queue_id(std::move(other.queue_id)),
+        received(std::move(other.received)),
         size(other.size) {}
   Raw& operator=(Raw&&) = delete;
   Raw(const Raw&) = delete;
@@ -135,7 +136,7 @@ struct Receiver::Raw {
   os::FileOps* ops;
   std::string path;
   std::string sha256;
-  std::string queue_id;  // in the topmost Received field, the host MTA's
+  std::string received;  // value of the topmost Received field, the host MTA's
   std::uint64_t size = 0;
 };
 
@@ -152,8 +153,8 @@ class HeaderTee final : public Sink {
     return next_.write(data);
   }
   Status finish() override { return next_.finish(); }
-  std::string queue_id() const {
-    return header_.fields().empty() ? std::string() : mail::received_id(header_.fields()[0].value);
+  std::string received() const {
+    return header_.fields().empty() ? std::string() : header_.fields()[0].value;
   }
 
  private:
@@ -193,7 +194,7 @@ Result<Receiver::Raw> Receiver::store_raw(const spool::Spool& spool, Source& inp
   TRY(sink.finish());
   TRY(ops_.close(file));
   raw.sha256 = digest.hex();
-  raw.queue_id = header.queue_id();
+  raw.received = header.received();
   raw.size = sink.count();
   return raw;
 }
@@ -278,7 +279,8 @@ Result<ReceiveReport> Receiver::set_aside(const spool::Spool& spool, const Recei
   entry.peer = report.peer;
   entry.sha256 = raw.sha256;
   TRY_ASSIGN(report.id, quarantine.put(raw.path, entry, clock_.now()));
-  log::parcel_quarantined(report.id, request.queue_id, request.client, report.reason);
+  log::parcel_quarantined(report.id, request.queue_id, request.client, report.reason,
+                          request.tls.version, request.tls.verify);
   return report;
 }
 
@@ -306,8 +308,9 @@ Result<ReceiveReport> Receiver::receive(const ReceiveRequest& request, Source& i
   }
   TRY_ASSIGN(const Raw raw, store_raw(spool, input));
   if (named.queue_id.empty()) {  // LMTP does not carry it
-    named.queue_id = raw.queue_id;
+    named.queue_id = mail::received_id(raw.received);
   }
+  named.tls = mail::received_tls(raw.received, config_->host);
   TRY_ASSIGN(report, open_parcel(spool, named, raw.path));
   if (report.outcome == ReceiveOutcome::kDropped ||
       report.outcome == ReceiveOutcome::kQuarantined) {

@@ -18,6 +18,7 @@
 #include "common/base/status.h"
 #include "common/base/stream.h"
 #include "common/config/config.h"
+#include "common/mail/received.h"
 #include "common/os/file_ops.h"
 #include "common/spool/quarantine.h"
 #include "common/spool/spool.h"
@@ -29,6 +30,7 @@ struct ReceiveRequest {
   std::string sender;     // reverse-path, may be empty; logged and kept, never trusted
   std::string queue_id;   // the MTA's, for the log
   std::string client;     // address of the MTA's client, for the log and quarantine
+  mail::ReceivedTls tls;  // how the parcel came, for the log; receive() reads it from Received
   // --peer: given only by a transport that the MTA restricts to that peer's host. It is what
   // makes `require = transport` acceptable.
   std::string peer;

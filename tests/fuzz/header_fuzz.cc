@@ -1,6 +1,7 @@
 // libs: common/mail common/base
 // Header scanner and filter: same result octet by octet as at once; what is kept is unchanged.
 #include "common/mail/header.h"
+#include "common/mail/received.h"
 #include "tests/support/fuzz_property.h"
 
 namespace {
@@ -57,6 +58,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     // Nothing of ours is left for a second pass to find.
     FUZZ_CHECK(look(whole.out, size + 1, stuffed).removed == 0);
   }
+  const ReceivedTls tls = received_tls(text, "athena.domain.co.uk");
+  FUZZ_CHECK(tls.version.size() <= 12 && tls.verify.size() <= 12);
+  // Nothing that is not told counts.
+  FUZZ_CHECK(tls.verify.empty() || tls.version.starts_with("TLSv") ||
+             tls.version.starts_with("SSLv"));
+  FUZZ_CHECK(received_id(text).size() <= 100);
   claims_authserv_id(text, true, {"a.example"});
   return 0;
 }
