@@ -53,6 +53,10 @@ check_soon 60 "an alias on hub" inbox_grep athena user '^X-Rig-Id: sx-alias-h$'
 check_soon 60 "an alias on athena" inbox_grep hub alice '^X-Rig-Id: sx-alias-a$'
 check_soon 60 "an unknown user at athena comes home" inbox_grep hub alice '^Final-Recipient: *rfc822; *nobody-here@domain.co.uk'
 check_soon 60 "an unknown user at hub comes home" inbox_grep athena user '^Final-Recipient: *rfc822; *nobody-here@domain.com'
+for host in hub athena; do
+  mark=$mark_h; [ "$host" = hub ] || mark=$mark_a
+  check "$host: bsmtp-in logs that the parcels came by verified TLS" log_has "$host" "$mark" 'bsmtp-in.*: accepted .*tls=TLSv1\.3 verify=OK'
+done
 check "parcels left hub" parcel_left hub "$mark_h"
 check "parcels left athena" parcel_left athena "$mark_a"
 check_equal "nothing else left hub for the tunneled domain" "" "$(direct hub "$mark_h" domain.co.uk)"

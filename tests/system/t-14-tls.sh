@@ -49,12 +49,13 @@ repaired() {
 
 policy 'secure match=athena.domain.co.uk'
 show ca athena.domain.co.uk
-mark=$(log_mark hub)
+mark=$(log_mark hub) mark_a=$(log_mark athena)
 pc_send hub --from alice@domain.com --to user@domain.co.uk --id tls-good >/dev/null
 check_soon 40 "good: mail arrives" inbox_grep athena user '^X-Rig-Id: tls-good$'
 check "good: the certificate was verified" log_has hub "$mark" 'Verified TLS connection established to athena.domain.co.uk'
 parcel=$(find "$(archive_dir athena)" -type f | head -1)
 check "good: the parcel's Received: shows TLS" grep -Pzoq 'Received: from hub\.domain\.com[^\n]*\n\s+\(using TLSv1\.3 with cipher ' "$parcel"
+check_soon 10 "good: bsmtp-in logs it with the parcel" log_has athena "$mark_a" 'bsmtp-in.*: accepted .*tls=TLSv1\.3 verify=OK'
 check "good: and hub's own certificate, verified" grep -Pzoq '\n\s+\(Client CN "hub\.domain\.com", Issuer "Scenario Mail CA" \(verified OK\)\)' "$parcel"
 
 show rogue athena.domain.co.uk
@@ -75,6 +76,13 @@ on athena postconf -e smtpd_tls_security_level=none; on athena postfix reload
 refused no-tls 'TLS is required, but was not offered by host athena'
 on athena postconf -e smtpd_tls_security_level=may; on athena postfix reload
 repaired no-tls
+
+# Too few cipher bits: hub's demand leaves out what athena offers.
+policy 'secure match=athena.domain.co.uk exclude=AES128'
+on athena bash -c 'postconf -e smtpd_tls_protocols=TLSv1.2 smtpd_tls_ciphers=high tls_high_cipherlist=ECDHE-ECDSA-AES128-GCM-SHA256; postfix reload'
+refused few-bits 'Cannot start TLS: handshake failure'
+on athena bash -c 'postconf -X smtpd_tls_protocols smtpd_tls_ciphers tls_high_cipherlist; postfix reload'
+repaired few-bits
 
 # The key is the next-hop: an entry for another name than the parcel's domain does not protect it.
 policy none
