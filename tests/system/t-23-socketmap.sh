@@ -6,6 +6,7 @@ check_soon 60 "idle at the beginning" tunnel_idle
 on hub bash -c 'cp /etc/postfix/main.cf /root/main.kept; cp /etc/bsmtp/bsmtp.conf /root/conf.kept; cp /etc/bsmtp/rewrite /root/rewrite.kept; cp /etc/aliases /root/aliases.kept'
 on athena bash -c 'cp /etc/postfix/main.cf /root/main.kept; cp /etc/bsmtp/bsmtp.conf /root/conf.kept'
 check "the recipe works" recipe "## Rules that no table can express"
+check "config check asks it as Postfix' user" on hub bash -c 'bsmtpctl config check | grep "socketmap-socket.*map.sock answers" >/dev/null'
 check_equal "trivial-rewrite is chrooted, as Debian has it" y "$(on hub postconf -Fh rewrite/unix/chroot)"
 check_equal "a tunneled address" bsmtp-out:remote1.bsmtp.invalid "$(map_says user@domain.co.uk)"
 check_equal "the peer's parcel address" : "$(map_says bsmtp@athena.domain.co.uk)"
@@ -51,6 +52,22 @@ start hub bsmtp-milter
 queue_flush hub
 arrived map-dead
 check_soon 30 "other mail goes on" log_has hub "$mark" 'postfix/smtp\[.*to=<someone@example.net>.*status=sent'
+
+say "  the milter hangs for a while"
+mark=$(log_mark hub)
+pid=$(on hub cat /run/units/bsmtp-milter.service.pid)
+on hub kill -STOP "$pid"
+local_send hub alice@domain.com user@domain.co.uk map-hung
+pc_send hub --from alice@domain.com --to user@domain.co.uk --id map-hung-smtp >"$RIG_RUN/hung.out" 2>&1 &
+sender=$!
+sleep 3
+check_equal "nothing moves meanwhile" "" "$(log_since hub "$mark" | grep -E 'to=<[^>]*domain.co.uk>.*status=(sent|bounced)')"
+on hub kill -CONT "$pid"
+wait "$sender"; code=$?
+check_equal "a client was only kept waiting" 0 "$code"
+queue_flush hub
+arrived map-hung; arrived map-hung-smtp
+check_equal "nothing for the tunneled domain left directly" "" "$(left_directly hub "$mark" domain.co.uk)"
 
 say "  reload under load"
 bulk hub mapload 80 bob@domain.com user@domain.co.uk >"$RIG_RUN/mapload.out" &
