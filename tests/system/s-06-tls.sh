@@ -124,6 +124,16 @@ access 'TLS_Srv: TEMP+ENCR:112' 'TLS_Srv:bsmtp-out OK' 'TLS_Srv:bsmtp-in OK'
 check "with the exceptions config check is content" on hub bsmtpctl config check
 queue_flush hub
 check_soon 40 "and it goes on" inbox_grep athena user '^X-Rig-Id: ss-bare$'
+stop hub bsmtp-dispatch
+pc_send hub --from carla@domain.com --to user@domain.co.uk --id ss-bare-clt >/dev/null
+access 'TLS_Clt: TEMP+ENCR:112'
+check "a bare TLS_Clt: is named too" on hub bash -c 'bsmtpctl config check | grep "bare TLS_Clt: without TLS_Clt:localhost, TLS_Clt:127" >/dev/null'
+mark=$(log_mark hub)
+start hub bsmtp-dispatch
+check_soon 20 "parcels from the loopback are refused for now, as documented" log_has hub "$mark" 'ruleset=tls_client.*relay=localhost.*reject=403 4\.7\.0'
+access 'TLS_Clt: TEMP+ENCR:112' 'TLS_Clt:localhost OK' 'TLS_Clt:127 OK'
+check "with the exceptions it is content" on hub bsmtpctl config check
+check_soon 40 "and they go on" inbox_grep athena user '^X-Rig-Id: ss-bare-clt$'
 
 for user in alice bob; do
   check_equal "each sender had one report ($user)" 1 "$(grep -rlE '^Final-Recipient: *rfc822; *user@domain.co.uk' "$(maildir hub "$user")" | wc -l)"
