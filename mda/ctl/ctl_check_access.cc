@@ -25,7 +25,7 @@ struct BareTag {
 };
 
 const std::vector<BareTag>& bare_tags() {
-  static const std::vector<BareTag> tags = {
+  static const std::vector<BareTag> kTags = {
       {"TLS_Srv:",
        {"bsmtp-out", "bsmtp-in"},
        "mail to our agents, whose pipe knows no TLS, is deferred with 403 4.7.0"},
@@ -34,7 +34,7 @@ const std::vector<BareTag>& bare_tags() {
        "parcels and unpacked mail, which come from 127.0.0.1 without TLS, are answered 454 4.7.0"},
       {"TLS_Rcpt:", {}, "mail to our agents, whose pipe knows no TLS, is deferred"},
   };
-  return tags;
+  return kTags;
 }
 
 // The look-up goes from 127.0.0.1 to 127.

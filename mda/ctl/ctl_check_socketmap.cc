@@ -71,7 +71,7 @@ Status ask(const std::string& socket, std::string_view question) {
   return Status::temporary("4.3.0", str_cat({"it answered '", printable(reply, 80), "'"}));
 }
 
-// The same as `user`'s owner, where that is possible. The answer says whether mail would wait.
+// Asks as the owner of `mta_owned`, a directory of the MTA's, where that is possible.
 void check_answer(const config::Config& config, const std::string& mta_owned, std::string_view map,
                   Findings& findings) {
   const std::string question = str_cat({map, " ", config.postmaster, "@", config.host});

@@ -172,9 +172,9 @@ TEST(Config, NoDefaultLimitLetsOneHonestMessageVoidItsParcel) {
 
 TEST(Config, PeerIsFoundByNamePseudoDomainAndNeverLabel) {
   const Config c = must_parse(kMinimal);
-  for (const char* text : {"remote1", "REMOTE1", "remote1.bsmtp.invalid",
-                           "never.remote1.bsmtp.invalid", "Never.Remote1.BSMTP.Invalid",
-                           "remote1.bsmtp.invalid."}) {
+  for (const char* text :
+       {"remote1", "REMOTE1", "remote1.bsmtp.invalid", "never.remote1.bsmtp.invalid",
+        "Never.Remote1.BSMTP.Invalid", "remote1.bsmtp.invalid."}) {
     EXPECT_NE(c.peer_for_argument(text), nullptr) << text;
   }
   for (const char* text : {"remote2", "x.remote1.bsmtp.invalid", "remote1.invalid", "", "."}) {
