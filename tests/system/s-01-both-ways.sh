@@ -34,6 +34,7 @@ check_soon 60 "local submission through the MSP" inbox_grep athena user '^X-Rig-
 check_soon 40 "alias to user@domain.co.uk" inbox_grep athena user '^X-Rig-Id: sm-alias$'
 check_soon 40 "alias to root@athena" inbox_grep athena alice '^X-Rig-Id: sm-alias$'
 check_soon 40 ".forward" inbox_grep athena info '^X-Rig-Id: sm-forward$'
+on hub rm /home/carla/.forward
 check_soon 40 "virtusertable" inbox_grep athena bob '^X-Rig-Id: sm-virtual$'
 check_soon 40 "a quoted local part reaches athena and its report comes home" inbox_grep hub alice 'odd user'
 check_equal "nothing for the tunneled domain left directly but parcels" "" \
