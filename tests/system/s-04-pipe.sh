@@ -81,5 +81,6 @@ refuse_parcels athena
 pc_send hub --from alice@domain.com --to user@domain.co.uk --id sm-virtual-bounced >/dev/null
 check_soon 60 "a bounced parcel comes home" one_report sm-virtual-bounced
 take_parcels athena
+on hub bash -c ': >/etc/mail/virtusertable; makemap hash /etc/mail/virtusertable </etc/mail/virtusertable'
 remake ""
 check_soon 60 "idle at the end" tunnel_idle
