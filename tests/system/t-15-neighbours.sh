@@ -57,8 +57,9 @@ check "athena's too, unpacked" grep -q '^X-Rig-Filter: athena' "$(inbox_file ath
 check_soon 30 "what hub's filter refuses comes back" inbox_grep hub alice '^X-Rig-Id: filter-2$'
 check_soon 60 "idle" tunnel_idle
 for host in hub athena; do
-  on "$host" bash -c "cp /root/main.cf /root/master.cf /etc/postfix/; systemctl reload postfix; /rig/neighbours stop"
+  on "$host" bash -c "cp /root/main.cf /root/master.cf /etc/postfix/; systemctl reload postfix; /rig/neighbours stop" &
 done
+wait
 
 # Submission with milters of its own.
 on hub bash -c "postconf -M 'submission/inet=submission inet n - y - - smtpd'
