@@ -12,8 +12,8 @@ const std::array kGlobalKeys = std::to_array<Key<Config>>({
      "This gateway. Its parcels arrive at <user>@<host>; exactly one active gateway per host.", 0,
      UINT64_MAX, true},
     {"own-domains", Kind::kList, &Config::own_domains,
-     "Domains whose users are this host's own: a peer may not send as them unless its "
-     "sender-domains say so. Default: the host."},
+     "Domains whose users are this host's own: a peer may not send as them, nor as users of the "
+     "host itself, unless its sender-domains say so. Default: the host."},
     {"user", Kind::kText, &Config::user, "Local part of this gateway's parcel address."},
     {"postmaster", Kind::kAddress, &Config::postmaster, "Who gets notices and alarms."},
     {"spool-directory", Kind::kPath, &Config::spool_directory,
@@ -168,7 +168,7 @@ const std::array kPeerKeys = std::to_array<Key<Peer>>({
      "Parcels on their way; beyond it messages wait unbuilt.", 1, 10000},
     {"sender-domains", Kind::kList, &Peer::sender_domains,
      "Domains this peer may send as: a.b, .a.b (everything below) or *. Default: any but "
-     "own-domains."},
+     "own-domains, the host and address literals."},
     {"recipient-domains", Kind::kList, &Peer::recipient_domains,
      "Where this peer's mail may go; * leaves it to the resubmission listener.", 0, UINT64_MAX,
      true},

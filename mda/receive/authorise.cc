@@ -1,5 +1,7 @@
 #include "mda/receive/authorise.h"
 
+#include <utility>
+
 #include "common/base/text.h"
 #include "common/mail/address.h"
 #include "common/rewrite/tunnel_address.h"
@@ -66,6 +68,38 @@ spool::AcceptedRefusal check_recipient(const config::Config& config, const confi
   return {};
 }
 
+// What `sender-domains` says; without it any domain but this host's own. An address literal may
+// well be this host, so only an explicit `sender-domains` can let it pass.
+bool may_send_as(const config::Config& config, const config::Peer& peer, std::string_view domain) {
+  if (!peer.sender_domains.empty()) {
+    return mail::domain_matches_any(domain, peer.sender_domains);
+  }
+  return !domain.empty() && !domain.starts_with('[') && !iequals(domain, config.host) &&
+         !mail::domain_matches_any(domain, config.own_domains);
+}
+
+// The refusal of the whole message; an empty code when its sender may be.
+spool::AcceptedRefusal check_sender(const config::Config& config, const config::Peer& peer,
+                                    std::string_view address) {
+  if (address.empty()) {
+    return {};
+  }
+  // Whatever `sender-domains` says: a report to such a sender would go into a tunnel, or be taken
+  // for the bounce of a parcel.
+  if (rewrite::is_pseudo_domain(domain_of(address))) {
+    return {0, "5.1.8", str_cat({"sender ", shown(address), " is a private address of a tunnel"})};
+  }
+  if (is_any_gateway_address(config, address)) {
+    return {0, "5.7.1", str_cat({"sender ", shown(address), " is a tunnel gateway"})};
+  }
+  if (!may_send_as(config, peer, domain_of(address))) {
+    return {
+        0, "5.7.1",
+        str_cat({"sender ", shown(address), " may not come through the tunnel from ", peer.host})};
+  }
+  return {};
+}
+
 }  // namespace
 
 std::vector<spool::AcceptedRefusal> authorise(const config::Config& config,
@@ -77,17 +111,8 @@ std::vector<spool::AcceptedRefusal> authorise(const config::Config& config,
              str_cat({"too many hops: ", std::to_string(received), " Received fields, limit ",
                       std::to_string(config.max_received)})}};
   }
-  if (!envelope.sender.empty()) {
-    const std::string_view domain = domain_of(envelope.sender);
-    const bool allowed =
-        peer.sender_domains.empty()
-            ? !domain.empty() && !mail::domain_matches_any(domain, config.own_domains)
-            : mail::domain_matches_any(domain, peer.sender_domains);
-    if (!allowed) {
-      return {{0, "5.7.1",
-               str_cat({"sender ", shown(envelope.sender), " may not come through the tunnel from ",
-                        peer.host})}};
-    }
+  if (auto refusal = check_sender(config, peer, envelope.sender); !refusal.code.empty()) {
+    return {std::move(refusal)};
   }
   std::vector<spool::AcceptedRefusal> refused;
   for (std::size_t i = 0; i < envelope.recipients.size(); ++i) {

@@ -11,7 +11,8 @@ config::Config make_config() {
   auto parsed = config::parse(
       "host = athena.domain.co.uk\nown-domains = domain.co.uk .domain.co.uk\n"
       "[peer.remote1]\nhost = hub.domain.com\nrecipient-domains = domain.co.uk .domain.co.uk\n"
-      "[peer.open]\nhost = zeus.net\nrecipient-domains = *\nsender-domains = zeus.net .zeus.net\n",
+      "[peer.open]\nhost = zeus.net\nrecipient-domains = *\nsender-domains = zeus.net .zeus.net\n"
+      "[peer.any]\nhost = any.net\nrecipient-domains = *\nsender-domains = *\n",
       "test");
   EXPECT_TRUE(parsed.is_ok()) << parsed.status().text();
   return *parsed;
@@ -39,6 +40,13 @@ TEST(Authorise, DecidesPerMessageAndRecipient) {
       {"sub domain, upper case, dot", "remote1", "a@b.c", {"bob@MAIL.Domain.co.uk."}, 0, ""},
       {"our own sender", "remote1", "root@domain.co.uk", {"bob@domain.co.uk"}, 0, "0 5.7.1"},
       {"our own sender below", "remote1", "r@x.domain.co.uk", {"bob@domain.co.uk"}, 0, "0 5.7.1"},
+      {"our own sender, dot", "remote1", "r@Domain.co.uk.", {"bob@domain.co.uk"}, 0, "0 5.7.1"},
+      {"a literal may be us", "remote1", "r@[10.0.0.1]", {"b@domain.co.uk"}, 0, "0 5.7.1"},
+      {"a literal that is allowed", "any", "r@[10.0.0.1]", {"b@domain.co.uk"}, 0, ""},
+      {"our own sender that is allowed", "any", "r@domain.co.uk", {"b@domain.co.uk"}, 0, ""},
+      {"private sender", "any", "u%d@remote1.bsmtp.invalid", {"b@domain.co.uk"}, 0, "0 5.1.8"},
+      {"our gateway as sender", "any", "bsmtp+1@athena.domain.co.uk", {"b@c.uk"}, 0, "0 5.7.1"},
+      {"a peer's gateway as sender", "any", "bsmtp@hub.domain.com", {"b@c.uk"}, 0, "0 5.7.1"},
       {"sender without domain", "remote1", "root", {"bob@domain.co.uk"}, 0, "0 5.7.1"},
       {"foreign recipient",
        "remote1",
@@ -78,6 +86,19 @@ TEST(Authorise, DecidesPerMessageAndRecipient) {
     }
     EXPECT_EQ(join(found, " "), c.expected);
   }
+}
+
+TEST(Authorise, TheHostIsOursAlsoWhenOwnDomainsDoNotSaySo) {
+  auto config = config::parse(
+      "host = athena.domain.co.uk\nown-domains = domain.co.uk\n"
+      "[peer.remote1]\nhost = hub.domain.com\nrecipient-domains = domain.co.uk\n",
+      "test");
+  ASSERT_TRUE(config.is_ok()) << config.status().text();
+  mail::Envelope envelope;
+  envelope.sender = "root@Athena.domain.co.uk";
+  const auto refused = authorise(*config, config->peers.front(), envelope, 0, {});
+  ASSERT_EQ(refused.size(), 1U);
+  EXPECT_EQ(refused.front().code, "5.7.1");
 }
 
 TEST(Authorise, TextsCannotDriveATerminal) {
