@@ -3,6 +3,8 @@
 
   send   one message (in a host):  --server A --source A --from A --to A ... [--id X] [--body T] [--file F]
          prints one line per recipient: "250 addr" or "5xx text addr"; exit 0 when the message was accepted
+  many   small messages (in a host), a line "ID FROM TO..." each on standard input ("<>": the null sender), by one
+         connection; prints refusals; exit 0 when every recipient was taken
   bulk   many messages from a corpus (in a host), each marked X-Rig-Id, and a manifest of what was sent
   verify manifest against Maildirs (outside): counts delivered, identical, doubled, DKIM passed
   dialogue raw SMTP lines (in a host), prints the replies
@@ -47,10 +49,7 @@ def send(args):
     if args.file:
         data = pathlib.Path(args.file).read_bytes()
     else:
-        sender = args.sender or "MAILER-DAEMON@example.net"
-        data = (f"From: {sender}\r\nTo: undisclosed-recipients:;\r\nSubject: {args.subject or args.id}\r\n"
-                f"Date: Sun, 22 Nov 2026 01:10:00 +0000\r\nMessage-ID: <{args.id}@rig.example.net>\r\n\r\n"
-                f"{args.body}\r\n").encode()
+        data = small(args.sender, args.id, args.body, args.subject)
     if args.id:
         data = marked(args.id, data)
     smtp = connect(args)
@@ -69,6 +68,23 @@ def send(args):
         taken = code == 250
     smtp.close() if code == 421 else smtp.quit()
     return 0 if taken else 1
+
+
+def small(sender, identity, body, subject=""):
+    return (f"From: {sender or 'MAILER-DAEMON@example.net'}\r\nTo: undisclosed-recipients:;\r\nSubject: {subject or identity}\r\n"
+            f"Date: Sun, 22 Nov 2026 01:10:00 +0000\r\nMessage-ID: <{identity}@rig.example.net>\r\n\r\n{body}\r\n").encode()
+
+
+def many(args):
+    smtp, refused = connect(args), {}
+    for line in sys.stdin:
+        identity, sender, *recipients = line.split()
+        sender = sender.replace("<>", "")
+        refused.update(smtp.sendmail(sender, recipients, marked(identity, small(sender, identity, "hello"))))
+    smtp.quit()
+    for recipient, (code, text) in refused.items():
+        print(code, text.decode("utf-8", "replace"), recipient)
+    return 1 if refused else 0
 
 
 def bulk(args):
@@ -202,7 +218,7 @@ def dialogue(args):
 def main():
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, function in (("send", send), ("bulk", bulk), ("dialogue", dialogue)):
+    for name, function in (("send", send), ("many", many), ("bulk", bulk), ("dialogue", dialogue)):
         sub = commands.add_parser(name)
         sub.set_defaults(function=function)
         sub.add_argument("--server", required=True)
@@ -210,6 +226,7 @@ def main():
         sub.add_argument("--source", default="")
         if name == "dialogue":
             sub.add_argument("line", nargs="+")
+        if name in ("dialogue", "many"):
             continue
         sub.add_argument("--from", dest="sender", default="")
         sub.add_argument("--to", action="append", required=True)

@@ -6,8 +6,8 @@
          octets between the boundaries (text-mode, CRLF), gunzips, splits the batch, and compares every message
          that bears an X-Rig-Id with what was sent. Prints one JSON line; exit 0 when all agree.
   list   PARCEL...    envelope and id of every message, without verifying
-  make   --gnupghome DIR --key FPR --from H --to H [--id X] [--created S --expires S] [--sender A --recipient A --text FILE]
-         [--unsigned] [--rfc2442]   writes a parcel (entity with headers) to stdout, for the hostile tests
+  make   --gnupghome DIR --key FPR --from H --to H [--id X] [--created S --expires S] [--sender A --recipient A --mark ID --text FILE]
+         [--message SENDER RECIPIENT,... ID]... [--unsigned] [--rfc2442]   writes a parcel (entity with headers) to stdout, for the hostile tests
 """
 import argparse
 import base64
@@ -215,17 +215,22 @@ def stamp(offset):
     return now.strftime("%Y%m%dT%H%M%SZ")
 
 
-def make(args):
+def transaction(args, sender, recipients, mark):
     if args.text:
         text = crlf(pathlib.Path(args.text).read_bytes())
     else:
-        text = (f"X-Rig-Id: {args.mark}\r\nFrom: {args.sender}\r\nSubject: {args.mark}\r\n"
-                f"Message-ID: <{args.mark}@rig.example.net>\r\nDate: Sun, 22 Nov 2026 01:10:00 +0000\r\n\r\nhello\r\n").encode()
-    stuffed = re.sub(rb"(?m)^\.", b"..", text)
+        text = (f"X-Rig-Id: {mark}\r\nFrom: {args.author or sender}\r\nSubject: {mark}\r\n"
+                f"Message-ID: <{mark}@rig.example.net>\r\nDate: Sun, 22 Nov 2026 01:10:00 +0000\r\n\r\nhello\r\n").encode()
+    return (f"MAIL FROM:<{sender}>\r\n".encode() + b"".join(f"RCPT TO:<{r}>\r\n".encode() for r in recipients) +
+            b"DATA\r\n" + re.sub(rb"(?m)^\.", b"..", text) + b".\r\n")
+
+
+def make(args):
     identity = args.id or f"{secrets.randbits(176):044x}"
-    batch = (f"EHLO {args.from_}\r\nMAIL FROM:<{args.sender}>\r\n".encode() +
-             b"".join(f"RCPT TO:<{r}>\r\n".encode() for r in args.recipient) +
-             b"DATA\r\n" + stuffed + b".\r\nQUIT\r\n")
+    messages = [(args.sender, args.recipient, args.mark)] if args.recipient else []
+    messages += [(sender, recipients.split(","), mark) for sender, recipients, mark in args.message]
+    batch = (f"EHLO {args.from_}\r\n".encode() +
+             b"".join(transaction(args, *message) for message in messages) + b"QUIT\r\n")
     manifest = (f"BSMTP-Parcel: v=1; id={identity}; from={args.from_}; to={args.to};\r\n"
                 f" t={stamp(args.created)}; x={stamp(args.expires)}; rr=0\r\n").encode()
     entity = b"Content-Type: application/batch-SMTP\r\n" + manifest + b"Content-Transfer-Encoding: 8bit\r\n\r\n" + batch
@@ -277,8 +282,10 @@ def main():
     sub.add_argument("--created", type=int, default=0, help="seconds from now")
     sub.add_argument("--expires", type=int, default=86400)
     sub.add_argument("--sender", default="alice@domain.com")
-    sub.add_argument("--recipient", action="append", required=True)
+    sub.add_argument("--recipient", action="append", default=[])
     sub.add_argument("--mark", default="forged")
+    sub.add_argument("--message", nargs=3, action="append", default=[], help="SENDER RECIPIENT,... ID: one more")
+    sub.add_argument("--author", default="", help="header From: (default: the sender)")
     sub.add_argument("--text", default="")
     sub.add_argument("--unsigned", action="store_true")
     sub.add_argument("--rfc2442", action="store_true")
