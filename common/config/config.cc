@@ -239,12 +239,23 @@ Status complete_peer(const Config& config, Peer& p) {
   return Status::ok();
 }
 
+// A client without the host's trust that says the host's own name is refused at many sites.
+std::string default_helo(const Config& config) {
+  if (config.resubmit.starts_with("smtp://127.")) {
+    return "[127.0.0.1]";
+  }
+  return config.resubmit.starts_with("smtp://[::1]") ? "[IPv6:::1]" : config.host;
+}
+
 Result<Config> Loader::finish() {
   if (config_.host.empty()) {
     return bad(config_.files.front() + ": no host; add 'host = ' with this gateway's name");
   }
   if (config_.own_domains.empty()) {
     config_.own_domains.push_back(config_.host);
+  }
+  if (config_.resubmit_helo.empty()) {
+    config_.resubmit_helo = default_helo(config_);
   }
   for (auto& p : config_.peers) {
     TRY(complete_peer(config_, p));

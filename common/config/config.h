@@ -65,6 +65,7 @@ struct Config {
   std::vector<std::string> gateway_daemons;  // {daemon_name}s / ports of the resubmission listener
   std::string submit = "smtp://127.0.0.1:25";
   std::string resubmit = "smtp://127.0.0.1:10027";
+  std::string resubmit_helo;  // set by load: see schema
   std::uint64_t submit_connections = 2;
   std::uint64_t resubmit_connections = 4;
   std::uint64_t build_workers = 2;

@@ -48,10 +48,16 @@ const std::array kGlobalKeys = std::to_array<Key<Config>>({
      "The host MTA, for parcels, receipts and notices: smtp://HOST:PORT."},
     {"resubmit", Kind::kUrl, &Config::resubmit,
      "The host MTA's listener that treats unpacked mail as from a stranger: smtp://HOST:PORT."},
+    {"resubmit-helo", Kind::kText, &Config::resubmit_helo,
+     "What unpacked mail is announced with (EHLO). Default: the loopback address of `resubmit` as "
+     "a literal, which restrictions against strangers that use this host's name let pass; "
+     "without a loopback address the host."},
     {"submit-connections", Kind::kCount, &Config::submit_connections,
      "Parcels handed to the host MTA at the same time.", 1, 64},
     {"resubmit-connections", Kind::kCount, &Config::resubmit_connections,
-     "Connections that deliver unpacked mail at the same time.", 1, 64},
+     "Connections that deliver unpacked mail at the same time; fewer where the host MTA grants "
+     "fewer.",
+     1, 64},
     {"build-workers", Kind::kCount, &Config::build_workers, "Parcels built at the same time.", 1,
      64},
     {"compression-level", Kind::kCount, &Config::compression_level, "zlib level.", 1, 9},

@@ -126,8 +126,9 @@ Result<Reply> Client::command(const std::string& line) {
 
 Status Client::open() {
   if (!mail::is_domain(options_.ehlo_name) && !mail::is_domain_literal(options_.ehlo_name)) {
-    return Status::temporary("4.3.5", str_cat({"host \"", printable(options_.ehlo_name, 255),
-                                               "\" cannot be named in EHLO; correct `host`"}));
+    return Status::temporary("4.3.5", str_cat({"\"", printable(options_.ehlo_name, 255),
+                                               "\" cannot be named in EHLO; correct `host` or "
+                                               "`resubmit-helo`"}));
   }
   const auto refused = [&](std::string_view what, const Reply& reply) {
     return Status::temporary("4.4.0",

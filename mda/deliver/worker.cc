@@ -31,7 +31,7 @@ const spool::AcceptedMeta& meta_of(const ParcelQueue::Job& job) {
 
 DeliveryWorker::DeliveryWorker(DeliveryShared& shared)
     : shared_(shared),
-      mta_({shared.config->resubmit, shared.config->host, shared.config->smtp_timeout}),
+      mta_({shared.config->resubmit, shared.config->resubmit_helo, shared.config->smtp_timeout}),
       journal_(shared.journal) {}
 
 void DeliveryWorker::interrupt() {
