@@ -213,10 +213,16 @@ void ParcelQueue::scanning() {
   look_again_.reset();
 }
 
+void ParcelQueue::sleep(std::chrono::milliseconds time) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  resting_.wait_for(lock, time, [this] { return stopping_; });
+}
+
 void ParcelQueue::stop() {
   const std::lock_guard<std::mutex> lock(mutex_);
   stopping_ = true;
   messages_.notify_all();
+  resting_.notify_all();
 }
 
 void ParcelQueue::close() {

@@ -6,6 +6,7 @@
 // May not: do I/O. Threads: safe.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -81,6 +82,8 @@ class ParcelQueue {
   std::optional<TimePoint> look_again_at() const;
   // A scan begins, which sees all that was deferred before it.
   void scanning();
+  // Returns after `time`, or when stopping.
+  void sleep(std::chrono::milliseconds time);
   // next() returns nullopt from now on, and no parcel is opened any more.
   void stop();
   // No worker is left: the keeper may end when everything settled is concluded.
@@ -103,6 +106,7 @@ class ParcelQueue {
   mutable std::mutex mutex_;
   std::condition_variable messages_;  // for the workers
   std::condition_variable chores_;    // for the keeper
+  std::condition_variable resting_;   // for workers that want no message
   std::map<std::string, Lane> lanes_;
   std::string last_peer_;
   std::string last_loaded_;

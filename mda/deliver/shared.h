@@ -29,6 +29,7 @@ struct DeliveryShared {
   std::function<void()> changed;  // a parcel was deferred or the MTA paused: ask next_due() again
   std::atomic<std::uint64_t> pauses{0};  // in a row
   std::atomic<bool> trouble{false};      // a parcel could not be worked on, or not put away
+  std::atomic<unsigned> connections{0};  // to the host MTA, open or being opened
 };
 
 }  // namespace bsmtp::mda

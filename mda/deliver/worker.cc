@@ -69,11 +69,13 @@ void DeliveryWorker::run() {
       deliver(*job);
     } else {
       mta_.close();
+      release_connection();
     }
   }
   flush();
   put_back_ahead();
   mta_.close();
+  release_connection();
 }
 
 void DeliveryWorker::prefetch() {

@@ -12,6 +12,8 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <deque>
 #include <optional>
 #include <string>
@@ -70,6 +72,12 @@ class DeliveryWorker {
   void log_results(const Attempt& attempt) const;
   void unreadable(const ParcelQueue::Job& job, const Status& why);
   void mta_down(Attempt attempt, const Status& why);
+  // While the host MTA is known to refuse connections only one worker tries: false for the others.
+  bool claim_connection();
+  // If it is closed. True: other workers have theirs.
+  bool release_connection();
+  // No work for this worker for so long: others go on with theirs.
+  void rest(std::chrono::milliseconds time);
 
   // One operation: results that are not submitted yet, and notes for `current` and the message
   // after it unless they have one.
@@ -88,6 +96,8 @@ class DeliveryWorker {
   std::deque<Attempt> pending_;               // results not known to be on disk
   std::deque<Attempt> ahead_;                 // ready to be handed over, in this order
   std::optional<ParcelQueue::Job> upcoming_;  // taken, nothing done yet
+  bool claimed_ = false;                      // one of shared_.connections
+  std::uint64_t refusals_ = 0;                // of a connection, in a row, while others had theirs
   std::atomic<bool> interrupted_{false};
 };
 

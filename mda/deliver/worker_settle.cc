@@ -14,6 +14,8 @@ namespace bsmtp::mda {
 namespace {
 
 constexpr std::chrono::seconds kLedgerRetry{1};
+// How soon it is looked whether another worker has got the connection that all need.
+constexpr std::chrono::seconds kTurn{1};
 // Senders hear of a delay once, at the time MTAs use (docs/timers.md).
 constexpr std::chrono::seconds kDelayWarning{4L * 3600};
 // A message on which this many connections in a row broke waits like any deferred one.
@@ -49,9 +51,40 @@ ledger::Journal::Operation settle_operation(const std::string& peer, const std::
   };
 }
 
+bool DeliveryWorker::claim_connection() {
+  if (!claimed_ && shared_.connections.fetch_add(1) > 0 && shared_.pauses > 0) {
+    --shared_.connections;
+    return false;
+  }
+  claimed_ = true;
+  return true;
+}
+
+bool DeliveryWorker::release_connection() {
+  if (claimed_ && !mta_.is_open()) {
+    claimed_ = false;
+    return shared_.connections.fetch_sub(1) > 1;
+  }
+  return false;
+}
+
+void DeliveryWorker::rest(std::chrono::milliseconds time) {
+  put_back_ahead();
+  if (shared_.queue.paused_until()) {
+    shared_.changed();  // as in next_job()
+  }
+  shared_.queue.sleep(time);
+}
+
 void DeliveryWorker::hand_over(Attempt attempt) {
   if (!mta_.is_open()) {
     flush();
+    release_connection();
+    if (!claim_connection()) {
+      put_back(attempt);
+      rest(kTurn);
+      return;
+    }
   }
   if (Status status = mta_.ready(); !status.is_ok()) {
     flush();
@@ -59,6 +92,7 @@ void DeliveryWorker::hand_over(Attempt attempt) {
     return;
   }
   shared_.pauses = 0;
+  refusals_ = 0;
   const smtp::Delivery delivery = transact(attempt);
   if (delivery.outcome == smtp::Outcome::kNotSent && !interrupted_ &&
       shared_.queue.count_broken(attempt.job) < kMaxBroken) {
@@ -287,7 +321,13 @@ void DeliveryWorker::mta_down(Attempt attempt, const Status& why) {
     apply_no_connection(why, now, expiry(attempt.job), attempt.states);
     settle(std::move(attempt));
   }
-  if (!interrupted_ && !shared_.queue.paused_until()) {
+  if (interrupted_) {
+    return;
+  }
+  if (release_connection()) {
+    // The MTA grants fewer connections than we ask for: those that it has granted do the work.
+    rest(back_off(++refusals_, shared_.config->retry_initial, shared_.config->retry_maximum));
+  } else if (!shared_.queue.paused_until()) {
     log::trouble("resubmit", why);
     shared_.queue.pause(now + back_off(++shared_.pauses, shared_.config->retry_initial,
                                        shared_.config->retry_maximum));

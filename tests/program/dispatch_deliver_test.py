@@ -276,6 +276,45 @@ class Fails(Case):
         self.assertEqual(self.site.names("notices", "ready"), [])
 
 
+class Connections(Case):
+    def test_where_the_mta_grants_one_connection_all_goes_by_it(self):
+        greetings = iter([None])
+        busy = "421 4.7.0 too many connections"
+        self.resubmit.script = lambda command, _: (
+            next(greetings, busy) if command == "<connect>" else None)
+        self.site.accept([("<s%d@d.co.uk>" % n, ["<r%d@domain.com>" % n], text_of(n))
+                          for n in range(60)])
+        log = self.site.once()
+        self.assertEqual(len(self.resubmit.taken()), 60)
+        self.assertNotIn("trouble", log)
+        self.assert_empty()
+
+    def test_while_connections_are_refused_one_worker_tries(self):
+        # A limit of connections a minute counts the refused ones, too.
+        refuse = threading.Event()
+        refuse.set()
+        self.resubmit.script = lambda command, _: (
+            "421 4.7.0 rate limit" if command == "<connect>" and refuse.is_set() else None)
+        self.site.accept([("<s%d@d.co.uk>" % n, ["<r%d@domain.com>" % n], text_of(n))
+                          for n in range(60)])
+        self.site.start()
+        self.site.wait(lambda: self.resubmit.sessions >= 6)
+        self.assertGreaterEqual(self.site.logged().count("rate limit"), 2)
+        refuse.clear()
+        self.site.wait(lambda: len(self.resubmit.taken()) == 60)
+        self.site.wait(lambda: not self.site.names("inbound", "accepted"))
+
+    def test_it_says_the_loopback_address_unless_told_otherwise(self):
+        self.site.accept([("<a@d.co.uk>", ["<b@domain.com>"], text_of(1))])
+        self.site.once()
+        self.assertIn("EHLO [127.0.0.1]", self.resubmit.commands)
+        self.site.write_config(self.submit.url(), self.resubmit.url(),
+                               "resubmit-helo = inner.domain.com\n")
+        self.site.accept([("<a@d.co.uk>", ["<b@domain.com>"], text_of(2))])
+        self.site.once()
+        self.assertIn("EHLO inner.domain.com", self.resubmit.commands)
+
+
 class Waits(Case):
     def test_4xx_waits_in_deferred_and_is_tried_again(self):
         answers = iter(["450 4.7.1 greylisted"])
