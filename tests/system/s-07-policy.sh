@@ -47,7 +47,7 @@ site() { # HOST: domains of every kind, and an access rule by which strangers ma
       : >access-to; postmap access-to
       postconf -e "bsmtp_site_recipient_restrictions=check_recipient_access hash:/etc/postfix/access-to" relay_domains=relay.example.net virtual_alias_domains=alias.test virtual_alias_maps=hash:/etc/postfix/virtual \
         virtual_mailbox_domains=box.test "virtual_mailbox_maps=inline:{box@box.test=alice/Maildir/}" virtual_mailbox_base=/home \
-        "virtual_uid_maps=static:$(id -u alice)" "virtual_gid_maps=static:$(id -g alice)" "smtpd_relay_restrictions=permit_mynetworks, $relay"
+        "virtual_uid_maps=static:$(id -u alice)" "virtual_gid_maps=static:$(id -g alice)" "smtpd_relay_restrictions=permit_mynetworks, $relay" smtpd_error_sleep_time=0
       postconf -P "127.0.0.1:10027/inet/smtpd_relay_restrictions=${relay// /,}"; postfix reload'
   fi
 }

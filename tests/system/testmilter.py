@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """testmilter.py PORT HOST [PARCELS COPY]: "another milter of the site", in plain sockets (milter protocol 6, only what is needed).
 
-It answers 451 4.7.1 to a RCPT whose address contains "later", 550 5.7.1 when it contains "never-ever",
+It answers 451 4.7.1 to a RCPT whose address contains "later", or "grey-at-HOST" and is not known for 3 s (greylisting),
+550 5.7.1 when it contains "never-ever",
 and 554 5.7.1 at the end of a message whose body contains the word "REJECT-AT-HOST". All else passes.
 A message for the address PARCELS gets the further recipient COPY: the archive of parcels, on a sendmail host.
 It stands in front of our milter on port 25 and alone on the resubmission listener.
@@ -9,6 +10,7 @@ It stands in front of our milter on port 25 and alone on the resubmission listen
 import socketserver
 import struct
 import sys
+import time
 
 SKIP = 0x01 | 0x02 | 0x04 | 0x20 | 0x40 | 0x100 | 0x200  # no connect, helo, mail, header, eoh, unknown, data
 
@@ -29,7 +31,7 @@ class Milter(socketserver.StreamRequestHandler):
             elif command == b"R":
                 address = data.split(b"\0", 1)[0]
                 parcel = parcel or address == PARCELS
-                if b"later" in address:
+                if b"later" in address or GREY in address and time.monotonic() < FIRST_SEEN.setdefault(address, time.monotonic()) + 3:
                     self.reply(b"y", b"451 4.7.1 come back later\0")
                 elif b"never-ever" in address:
                     self.reply(b"y", b"550 5.7.1 not this one\0")
@@ -64,5 +66,7 @@ class Server(socketserver.ThreadingTCPServer):
 
 ADD_RECIPIENT = 0x04
 PARCELS, COPY = (f"<{word}>".encode() for word in sys.argv[3:5]) if len(sys.argv) > 4 else (b"", b"")
+FIRST_SEEN = {}
+GREY = b"grey-at-" + sys.argv[2].encode()
 REFUSED = b"REJECT-AT-" + sys.argv[2].encode()
 Server(("127.0.0.1", int(sys.argv[1])), Milter).serve_forever()
