@@ -5,6 +5,8 @@
 
 #include <chrono>
 #include <fstream>
+#include <set>
+#include <string>
 #include <thread>
 
 #include "tests/milter/running_milter.h"
@@ -101,6 +103,28 @@ TEST(MilterProtocol, LogsAtMostThreeLinesForAMessage) {
     ++lines;
   }
   EXPECT_EQ(lines, 3U);
+}
+
+TEST(MilterProtocol, TenThousandRecipientsOfOneMessageAreAllLookedAt) {
+  constexpr int kRecipients = 10000;
+  const RunningMilter milter;
+  MilterClient client = milter.client();
+  std::vector<std::vector<std::string>> recipients;
+  for (int i = 0; i < kRecipients; ++i) {
+    recipients.push_back(
+        {"<u" + std::to_string(i) + (i % 2 == 0 ? "@domain.co.uk>" : "@domain.com>")});
+  }
+  const Outcome outcome = message(client, recipients);
+  EXPECT_EQ(outcome.reply, 'c');
+  ASSERT_EQ(outcome.added.size(), kRecipients / 2U);
+  ASSERT_EQ(outcome.deleted.size(), kRecipients / 2U);
+  std::set<std::string> added;
+  for (const auto& addition : outcome.added) {
+    added.insert(addition.address);
+  }
+  EXPECT_EQ(added.size(), kRecipients / 2U);
+  EXPECT_EQ(added.count("<u9998%domain.co.uk@remote1.bsmtp.invalid>"), 1U);
+  EXPECT_EQ(message(client, {{"<u@domain.co.uk>"}}).added.size(), 1U) << "the next is as ever";
 }
 
 // Counts that performance rests on: no packet before the end, then no more than the changes.
