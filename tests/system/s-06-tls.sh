@@ -107,6 +107,12 @@ check_soon 30 "athena has a parcel" log_has athena "$mark" 'to=<bsmtp@hub.domain
 clients "rogue CA" '403 4\.7\.0 authentication failed'
 athena_has ca other.example.org
 clients "wrong name" '403 4\.7\.0 CN other\.example\.org does not match athena\.domain\.co\.uk'
+athena_has ca athena.domain.co.uk
+access 'TLS_Clt:athena.domain.co.uk TEMP+VERIFY:256+CN'
+athena_sets smtp_tls_protocols=TLSv1.2 smtp_tls_mandatory_protocols=TLSv1.2 smtp_tls_ciphers=high smtp_tls_mandatory_ciphers=high \
+  tls_high_cipherlist=ECDHE-ECDSA-AES128-GCM-SHA256
+clients "too few bits" '403 4\.7\.0 encryption too weak 128 less than 256'
+on athena postconf -X smtp_tls_protocols smtp_tls_mandatory_protocols smtp_tls_ciphers smtp_tls_mandatory_ciphers tls_high_cipherlist
 athena_sets smtp_tls_policy_maps= smtp_tls_security_level=none
 clients "no TLS" '403 4\.7\.0 authentication required'
 access 'TLS_Clt:athena.domain.co.uk PERM+VERIFY:112+CN'
