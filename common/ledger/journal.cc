@@ -100,6 +100,11 @@ void Journal::run_commits() {
   }
 }
 
+std::optional<Status> Journal::decided(const Ticket& ticket) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return ticket->status;
+}
+
 Status Journal::run(Operation operation) {
   return wait(submit(std::move(operation)));
 }

@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -41,6 +42,8 @@ class Journal {
   Ticket submit(Operation operation);
   // Until the operation is committed and on disk, or has failed.
   Status wait(const Ticket& ticket);
+  // What wait() would return, if it need not wait.
+  std::optional<Status> decided(const Ticket& ticket) const;
   // submit() and wait().
   Status run(Operation operation);
   // Commits made so far (tests and `status`).

@@ -40,6 +40,17 @@ std::optional<ParcelQueue::Job> ParcelQueue::next(Wait wait) {
   return job;
 }
 
+std::size_t ParcelQueue::to_do() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::size_t messages = 0;
+  for (const auto& [peer, lane] : lanes_) {
+    for (const auto& parcel : lane.open) {
+      messages += parcel->todo.size();
+    }
+  }
+  return messages;
+}
+
 std::optional<ParcelQueue::Chore> ParcelQueue::next_chore(Wait wait) {
   std::unique_lock<std::mutex> lock(mutex_);
   std::optional<Chore> chore;
@@ -135,6 +146,11 @@ void ParcelQueue::give_back(const Job& job, bool first) {
     job.parcel->todo.push_front(job.message);
   } else {
     job.parcel->todo.push_back(job.message);
+    auto& open = lanes_[peer_of(job.parcel->dir.name())].open;
+    const auto place = std::find(open.begin(), open.end(), job.parcel);
+    if (place != open.end()) {
+      std::rotate(place, place + 1, open.end());
+    }
   }
   --job.parcel->in_work;
   --given_out_;

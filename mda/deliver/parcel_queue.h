@@ -57,12 +57,15 @@ class ParcelQueue {
   void add(const std::vector<std::string>& names);
   // nullopt: nothing to do (kNo, or kBriefly after a second), paused, or stopping.
   std::optional<Job> next(Wait wait);
+  // Messages of open parcels that wait for a worker.
+  std::size_t to_do() const;
   // nullopt: nothing to do (kNo), or close() was called and nothing is left to conclude.
   std::optional<Chore> next_chore(Wait wait);
   // After loading: opens the parcel, or forgets the name (gone, locked, dropped).
   void opened(const std::string& name, std::shared_ptr<OpenParcel> parcel);
   void forget(const std::string& name);
-  // A message goes back, to be taken again (first or last of its parcel).
+  // A message goes back, to be taken again: as the first of its parcel, or as the last, behind the
+  // peer's other open parcels.
   void give_back(const Job& job, bool first);
   // After the parcel's last message the keeper is given it to conclude and forget().
   void settled(const Job& job, bool finished);

@@ -51,6 +51,7 @@ std::optional<ParcelQueue::Job> DeliveryWorker::next_job() {
       // What this worker gave back may have been the last that was given out: ask idle() again.
       shared_.changed();
     }
+    release_connection();
     job = shared_.queue.next(mta_.is_open() ? Wait::kBriefly : Wait::kForever);
   }
   return job;
@@ -83,7 +84,11 @@ void DeliveryWorker::prefetch() {
     return;
   }
   std::vector<Attempt> taken;
-  while (ahead_.size() + taken.size() < kReadyTogether) {
+  // No more than its share: what is ready here waits for this connection's message in hand.
+  const std::size_t most = std::min<std::size_t>(
+      kReadyTogether,
+      1 + shared_.queue.to_do() / std::max<std::uint64_t>(1, shared_.config->resubmit_connections));
+  while (ahead_.size() + taken.size() < most) {
     auto job = shared_.queue.next(ParcelQueue::Wait::kNo);
     if (!job) {
       break;

@@ -4,9 +4,10 @@
 // one octet of its text is sent (MAIL, RCPT and DATA may have gone ahead: they accept nothing);
 // (2) a DSN is durable before the failure it reports is committed. Notes are made four messages
 // ahead, so that no text waits for the disk. After a crash of this process the message in flight
-// and the one before it are in doubt on each connection, after a power cut also those whose
-// results were committed in the last ten milliseconds; the notes name them: they are delivered
-// again and logged outcome=ambiguous (so are the next ones, which were noted only).
+// and the one before it are in doubt on each connection, and up to three more while the disk is
+// being synced; after a power cut also those whose results were committed in the last ten
+// milliseconds. The notes name them: they are delivered again and logged outcome=ambiguous (so
+// are the next ones, which were noted only).
 // Failure: trouble with the ledger stops this worker until it is gone or stop is asked.
 // Threads: run() in one thread; interrupt() from any.
 #pragma once
@@ -84,8 +85,8 @@ class DeliveryWorker {
   void submit_journal(Attempt* current);
   // Waits for all of `pending_` to be on disk, again and again on trouble; false: stopping first.
   bool flush();
-  // All that was committed with `ticket`.
-  void complete(const ledger::Journal::Ticket& ticket);
+  // All whose results are on disk, in order.
+  void complete_decided();
   void complete(Attempt attempt);
   ExpiryRule expiry(const ParcelQueue::Job& job) const;
 

@@ -81,6 +81,7 @@ void DeliveryWorker::hand_over(Attempt attempt) {
     flush();
     release_connection();
     if (!claim_connection()) {
+      put_back_ahead();
       put_back(attempt);
       rest(kTurn);
       return;
@@ -139,9 +140,14 @@ smtp::Delivery DeliveryWorker::transact(Attempt& attempt) {
   }
   if (gate_status && !gate_status->is_ok()) {
     log::alarm("ledger", gate_status->text());
+    for (Attempt& next : ahead_) {
+      if (next.gate == attempt.gate) {
+        next.gate.reset();  // noted together: noted anew
+      }
+    }
     flush();
-  } else if (attempt.gate) {
-    complete(attempt.gate);
+  } else {
+    complete_decided();
   }
   return delivery;
 }
@@ -190,7 +196,7 @@ bool DeliveryWorker::flush() {
     submit_journal(nullptr);
     const Status status = journal_.wait(pending_.front().settled);
     if (status.is_ok()) {
-      complete(pending_.front().settled);
+      complete_decided();
       continue;
     }
     log::alarm("ledger", status.text());
@@ -213,9 +219,12 @@ bool DeliveryWorker::flush() {
   return true;
 }
 
-void DeliveryWorker::complete(const ledger::Journal::Ticket& ticket) {
-  const ledger::Journal::Ticket done = ticket;  // may be a member of what goes away below
-  while (!pending_.empty() && pending_.front().settled == done) {
+void DeliveryWorker::complete_decided() {
+  while (!pending_.empty() && pending_.front().settled) {
+    const auto decided = journal_.decided(pending_.front().settled);
+    if (!decided || !decided->is_ok()) {
+      return;  // what failed is flush()'s
+    }
     Attempt attempt = std::move(pending_.front());
     pending_.pop_front();
     complete(std::move(attempt));
@@ -315,8 +324,8 @@ void DeliveryWorker::unreadable(const ParcelQueue::Job& job, const Status& why) 
 void DeliveryWorker::mta_down(Attempt attempt, const Status& why) {
   const TimePoint now = shared_.clock.now();
   if (interrupted_ || now < expiry(attempt.job).expires) {
-    put_back(attempt);
     put_back_ahead();
+    put_back(attempt);
   } else {
     apply_no_connection(why, now, expiry(attempt.job), attempt.states);
     settle(std::move(attempt));

@@ -2,10 +2,12 @@
 """The order in which bsmtp-dispatch touches disk and host MTA: no text leaves before the note that
 it is under way is on disk, and the next commands share the segment of the end of a text.
 Usage: dispatch_order_test.py BIN-DIRECTORY; exit 77 where strace may not trace."""
+import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 import unittest
 
 from dispatch_rig import Gateway, Smtp, text_of
@@ -56,6 +58,36 @@ class Order(unittest.TestCase):
     def test_the_next_messages_commands_leave_with_the_end_of_this_one(self):
         events = self.trace()
         self.assertGreaterEqual(events.count("text and more"), MESSAGES - 2)
+
+    def test_a_parcel_that_comes_meanwhile_leaves_no_message_open(self):
+        opened = []
+
+        def script(command, _):
+            if command.startswith("DATA"):
+                self.data += 1
+                if self.data == 2:
+                    self.site.accept([("<t%d@d.co.uk>" % n, ["<r@domain.com>"], text_of(1000 + n))
+                                      for n in range(3 * MESSAGES)])
+                    time.sleep(0.5)  # the keeper opens it
+                opened.append(self.messages_open())
+
+        self.data = 0
+        self.resubmit.script = script
+        self.site.accept([("<s%d@d.co.uk>" % n, ["<r@domain.com>"], text_of(n)) for n in range(3)])
+        self.site.start()
+        self.site.wait(lambda: len(self.resubmit.taken()) == 3 * MESSAGES + 3, 60)
+        self.assertEqual(self.site.stop(), 0)
+        self.assertLess(max(opened), 30)
+
+    def messages_open(self):
+        directory = "/proc/%d/fd" % self.site.process.pid
+        count = 0
+        for name in os.listdir(directory):
+            try:
+                count += bool(re.search(r"/\d{6}( \(deleted\))?$", os.readlink(directory + "/" + name)))
+            except OSError:
+                pass  # closed meanwhile
+        return count
 
 
 if __name__ == "__main__":

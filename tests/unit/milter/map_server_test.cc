@@ -26,7 +26,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::string_view kRequest = "36:transport user@domain.co.uk.example.,";
 constexpr std::string_view kAnswer = "9:NOTFOUND ,";
 
-std::shared_ptr<const Policy> policy() {
+std::shared_ptr<const Policy> policy_of_rules() {
   config::Config config;
   config.host = "hub.domain.com";
   return *Policy::parse(config, "");
@@ -84,7 +84,7 @@ class MapServerLimits : public ::testing::Test {
 
   test::TempDir directory_;
   std::string path_ = directory_.path() + "/map.sock";
-  PolicyHolder policies_{policy()};
+  PolicyHolder policies_{policy_of_rules()};
   std::optional<MapServer> server_;
 };
 
