@@ -15,9 +15,9 @@
 namespace bsmtp::mda::ctl {
 namespace {
 
-constexpr std::string_view kAbout = "socketmap-socket";
+constexpr std::string_view kSocketmapOption = "socketmap-socket";
 constexpr std::chrono::milliseconds kPatience{3000};
-constexpr std::size_t kMaxReply = 4096;
+constexpr std::size_t kMaxMapReply = 4096;
 
 // "unix:PATH", "local:PATH", "/PATH", "inet:PORT@HOST", "inet6:PORT@HOST"
 std::string path_of(std::string_view socket) {
@@ -55,7 +55,7 @@ Status ask(const std::string& socket, std::string_view question) {
   TRY(connection.write(str_cat({std::to_string(question.size()), ":", question, ","})));
   std::string reply;
   std::array<char, 512> buffer{};
-  while (!reply.ends_with(',') && reply.size() < kMaxReply) {
+  while (!reply.ends_with(',') && reply.size() < kMaxMapReply) {
     TRY_ASSIGN(const std::size_t n, connection.read(std::span<char>(buffer)));
     if (n == 0) {
       break;
@@ -78,7 +78,7 @@ void check_answer(const config::Config& config, const std::string& mta_owned, st
   const auto step = [&] { return ask(config.socketmap_socket, question); };
   const bool as_mta = !mta_owned.empty() && os::has_root();
   const Status asked = as_mta ? step_as_owner_of(mta_owned, step) : step();
-  const std::string about(kAbout);
+  const std::string about(kSocketmapOption);
   if (asked.is_ok()) {
     findings.ok(about, config.socketmap_socket + " answers");
     return;
@@ -116,7 +116,7 @@ bool postfix_asks(const config::Config& config, const MtaParameter& mta) {
 }
 
 void check_postfix(const config::Config& config, const MtaParameter& mta, Findings& findings) {
-  const std::string about(kAbout);
+  const std::string about(kSocketmapOption);
   const bool named = mta("transport_maps").find("socketmap:") != std::string::npos;
   if (config.socketmap_socket.empty()) {
     if (named) {
@@ -142,7 +142,7 @@ void check_directory(const std::string& socket, Findings& findings) {
   const std::string directory = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
   const auto info = os::real_file_ops().stat(directory);
   if (info.is_ok() && (info->mode & 022U) != 0) {
-    findings.problem(std::string(kAbout),
+    findings.problem(std::string(kSocketmapOption),
                      str_cat({"others than its owner may write to ", directory,
                               "; sendmail does not ask a socket there"}),
                      "chmod go-w " + directory);
@@ -151,7 +151,7 @@ void check_directory(const std::string& socket, Findings& findings) {
 
 void check_sendmail_map(const config::Config& config, const SendmailSite& site,
                         Findings& findings) {
-  const std::string about(kAbout);
+  const std::string about(kSocketmapOption);
   if (site.rules_socket.empty()) {
     if (!config.socketmap_socket.empty()) {
       findings.warn(about,

@@ -14,7 +14,7 @@ from dispatch_rig import Gateway, Smtp, text_of
 
 PROGRAMS = sys.argv.pop(1)
 NOTED_AHEAD = 4
-MESSAGES = 100
+MESSAGES = 40
 
 
 class Order(unittest.TestCase):
