@@ -118,6 +118,8 @@ R< $* > < ? e s > $*		$@ $2
 R< $* > < ? $* > $*		$: < $1 > < ? > $3
 R< $* > < ? > $* < @ $=w . > $*	$: < $1 > < w > $2 < @ $3 . > $4
 R< $+ > < ? > $+ < @ $+ > $*	$: < $1 > < : $(bsmtp_rules $2 @ $1 $: ? $) > $2 < @ $3 > $4
+# What is left has no local part to ask about: a source route, of a site that keeps them (_USE_DEPRECATED_ROUTE_ADDR_).
+R< $* > < ? > $*		$#error $@ 5.1.3 $: "553 source routes are not for this host: the tunnel has no rule for them"
 R< $* > < : direct > $*		$@ $2
 # The final dot of the host keeps it another recipient than the one that the milter adds: sendmail would drop the
 # latter as a duplicate, and then remove the former as the milter asks.

@@ -325,6 +325,33 @@ def socketmap():
     server.server_close()
 
 
+def source_routes():
+    """Gone as a rule (@a,@b:u@c is u@c). A site that keeps them has no local part to ask the socketmap about."""
+    path = str(WORK / "routes.sock")
+    feature = f"FEATURE(`bsmtp', `socketmap=-d2 unix:{path}')dnl\n"
+    routes = ("@one.depth.example:user@x.example", "@elsewhere.example,@one.depth.example:user@x.example")
+    keeping = Site("source routes kept", before="define(`_USE_DEPRECATED_ROUTE_ADDR_')dnl\n", feature=feature)
+    usual = Site("source routes stripped", feature=feature)
+
+    def refused(why):
+        for address in routes:
+            got = keeping.route(address)
+            check(f"{why}: {address} is refused", got[:2] == ("*error*", "5.1.3") and "source route" in got[2], got)
+
+    refused("no server")
+    server = RulesServer(path, Rules)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    keeping.quiet()
+    refused("with the server")
+    keeping.goes("@hub.domain.com:user@one.depth.example", "bsmtp-out", "remote1.bsmtp.invalid.")
+    keeping.goes("@hub.domain.com:root@hub.domain.com", "local")
+    for site in (keeping, usual):
+        site.goes("user@one.depth.example", "bsmtp-out", "remote1.bsmtp.invalid.")
+    usual.goes("@elsewhere.example:user@one.depth.example", "bsmtp-out", "remote1.bsmtp.invalid.")
+    server.shutdown()
+    server.server_close()
+
+
 def fails_closed():
     site = Site("map missing", feature="FEATURE(`bsmtp', `map=hash /etc/mail/nosuch')dnl\n")
     for address in ("user@domain.co.uk", "user@elsewhere.example"):
@@ -342,7 +369,7 @@ install("other", MAP)
 install("virt", "@gate.example\terror:5.1.1:550 nobody here\n")
 install("mt", "domain.co.uk\tesmtp:[wrong.example]\n")
 pathlib.Path("/etc/mail/local-host-names").write_text("localhost\nhub.domain.com\ndomain.com\n", encoding="ascii")
-for part in (example, filters, sites, arguments, socketmap, fails_closed):
+for part in (example, filters, sites, arguments, socketmap, source_routes, fails_closed):
     part()
 subprocess.run(["rm", "-rf", str(WORK)], check=False)
 print(f"sendmail configuration: {results[True]} checks passed, {results[False]} failed")
