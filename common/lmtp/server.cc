@@ -216,7 +216,9 @@ Result<mail::Recipient> Session::check_rcpt(std::string_view arguments) const {
   if (accepted_.size() >= options_.max_recipients) {
     return Status::temporary("4.5.3", "too many recipients for one transaction");
   }
-  TRY_ASSIGN(mail::Recipient recipient, mail::parse_rcpt(*path));
+  // Postfix encodes an ORCPT of type utf-8 anew, up to twelve octets a character: 42 of them are
+  // longer than RFC 3461 grants, and a refusal would bounce the mail. The line has its own limit.
+  TRY_ASSIGN(mail::Recipient recipient, mail::parse_rcpt(*path, mail::kMaxCommandLine));
   TRY(require_known(recipient.other));
   if (!options_.dsn && (!recipient.notify.empty() || !recipient.orcpt.empty())) {
     return Status::permanent("5.5.4", "NOTIFY and ORCPT need DSN, which is not announced");

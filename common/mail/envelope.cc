@@ -45,9 +45,9 @@ bool is_envid(std::string_view value) {
 }
 
 // RFC 3461 4.2: "rfc822;xtext"; RFC 6533 3: type utf-8 may carry UTF-8 as it is.
-bool is_orcpt(std::string_view value) {
+bool is_orcpt(std::string_view value, std::size_t max_length) {
   const std::size_t semicolon = value.find(';');
-  if (value.size() > kMaxOrcpt || semicolon == std::string_view::npos || semicolon == 0) {
+  if (value.size() > max_length || semicolon == std::string_view::npos || semicolon == 0) {
     return false;
   }
   const std::string_view type = value.substr(0, semicolon);
@@ -132,14 +132,15 @@ Status apply_mail_param(std::string_view word, Envelope& envelope) {
   return add_other(param, envelope.other);
 }
 
-Status apply_rcpt_param(std::string_view word, Recipient& recipient) {
+Status apply_rcpt_param(std::string_view word, std::size_t max_orcpt, Recipient& recipient) {
   TRY_ASSIGN(const ParamView param, split_param(word));
   if (iequals(param.keyword, "NOTIFY")) {
     const std::string upper = to_upper(param.value);
     return set_once(param, is_notify(upper), upper, recipient.notify);
   }
   if (iequals(param.keyword, "ORCPT")) {
-    return set_once(param, is_orcpt(param.value), std::string(param.value), recipient.orcpt);
+    return set_once(param, is_orcpt(param.value, max_orcpt), std::string(param.value),
+                    recipient.orcpt);
   }
   return add_other(param, recipient.other);
 }
@@ -276,7 +277,7 @@ Result<std::string> format_rcpt(const Recipient& recipient) {
                                           "> cannot be written as a path");
   }
   const bool valid = (recipient.notify.empty() || is_notify(recipient.notify)) &&
-                     (recipient.orcpt.empty() || is_orcpt(recipient.orcpt));
+                     (recipient.orcpt.empty() || is_orcpt(recipient.orcpt, kMaxOrcpt));
   if (!valid) return bad_param("NOTIFY or ORCPT", "has a malformed value");
   std::string out = str_cat({"RCPT TO:<", recipient.address, ">"});
   append(out, "NOTIFY", recipient.notify);
@@ -295,7 +296,7 @@ Result<Envelope> parse_mail(std::string_view arguments) {
   return envelope;
 }
 
-Result<Recipient> parse_rcpt(std::string_view arguments) {
+Result<Recipient> parse_rcpt(std::string_view arguments, std::size_t max_orcpt) {
   TRY_ASSIGN(const Command command, parse_arguments(arguments, "5.1.3"));
   if (command.address.empty()) {
     return Status::permanent("5.1.3", "a recipient's address is empty");
@@ -303,7 +304,7 @@ Result<Recipient> parse_rcpt(std::string_view arguments) {
   Recipient recipient;
   recipient.address = command.address;
   for (const std::string_view param : command.params) {
-    TRY(apply_rcpt_param(param, recipient));
+    TRY(apply_rcpt_param(param, max_orcpt, recipient));
   }
   return recipient;
 }
@@ -317,7 +318,7 @@ Status apply_mail_params(const std::vector<std::string>& params, Envelope& envel
 
 Status apply_rcpt_params(const std::vector<std::string>& params, Recipient& recipient) {
   for (const std::string& param : params) {
-    TRY(apply_rcpt_param(param, recipient));
+    TRY(apply_rcpt_param(param, kMaxOrcpt, recipient));
   }
   return Status::ok();
 }

@@ -54,7 +54,9 @@ Result<std::string> format_rcpt(const Recipient& recipient);
 // routes "@a,@b:u@c" are stripped (RFC 5321 4.1.2: receivers accept and ignore them).
 // Duplicate parameters are refused. parse_mail leaves recipients empty.
 Result<Envelope> parse_mail(std::string_view arguments);
-Result<Recipient> parse_rcpt(std::string_view arguments);
+// A longer `max_orcpt` is for commands of an MTA whose own encoding made a good ORCPT longer; what
+// is written has kMaxOrcpt.
+Result<Recipient> parse_rcpt(std::string_view arguments, std::size_t max_orcpt = kMaxOrcpt);
 // Parameter lists as a milter gets them (argv after the address).
 Status apply_mail_params(const std::vector<std::string>& params, Envelope& envelope);
 Status apply_rcpt_params(const std::vector<std::string>& params, Recipient& recipient);

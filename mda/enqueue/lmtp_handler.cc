@@ -134,6 +134,9 @@ Result<ResolvedRecipient> EnqueueHandler::resolve(const mail::Recipient& recipie
     resolved.recipient.notify = recipient.notify;
   }
   resolved.recipient.orcpt = real_orcpt(recipient.orcpt);
+  if (resolved.recipient.orcpt.size() > mail::kMaxOrcpt) {
+    resolved.recipient.orcpt.clear();  // better none than a recipient refused for it
+  }
   TRY(mail::format_rcpt(resolved.recipient).status());
   TRY(require_ready(resolved.peer));
   return resolved;

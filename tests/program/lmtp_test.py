@@ -137,6 +137,21 @@ class Out(unittest.TestCase):
         (head,) = self.site.heads(self.site.peer)
         self.assertEqual([line.split("ORCPT=")[1] for line in head[1:]], list(cases.values()))
 
+    def test_an_original_recipient_that_the_mta_made_too_long_costs_nothing(self):
+        local = "ж" * 42
+        twice = "".join(r"\x{5C}x{%X}" % ord(c) for c in local)  # Postfix, for a milter: 12 octets a character
+        cases = [(f"utf-8;{twice}@domain.co.uk", "utf-8;" + r"\x{436}" * 42 + "@domain.co.uk"),
+                 (f"utf-8;{'я' * 70}@domain.co.uk", None),
+                 ("rfc822;" + "x" * 500 + "@domain.co.uk", None), ("x400;" + "x" * 500, None)]
+        with self.site.session() as session:
+            session.hello()
+            first, final = session.message("<a@domain.com> SMTPUTF8", [tunneled(local) + " ORCPT=" + given for given, _ in cases], TEXT)
+            self.assertEqual([line[:3] for line in first], ["250"] * (len(cases) + 1) + ["354"])
+            self.assertEqual([line[:3] for line in final], ["250"] * len(cases))
+            self.assertEqual(session.say("QUIT"), ["221 2.0.0 closing"])
+        (head,) = self.site.heads(self.site.peer)
+        self.assertEqual([line.partition("ORCPT=")[2] or None for line in head[1:]], [kept for _, kept in cases])
+
     def test_each_recipient_has_its_own_reply(self):
         (self.site.other / "incoming").rmdir()
         with self.site.session() as session:

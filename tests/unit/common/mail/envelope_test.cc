@@ -88,6 +88,10 @@ TEST(ParseRcpt, GrantsTheLengthsOfRfc3461) {
   const std::string orcpt500 = "rfc822;" + std::string(493, 'x');
   EXPECT_TRUE(parse_rcpt("<b@x> ORCPT=" + orcpt500).is_ok());
   EXPECT_FALSE(parse_rcpt("<b@x> ORCPT=" + orcpt500 + "x").is_ok());
+  EXPECT_FALSE(parse_rcpt("<b@x> ORCPT=" + orcpt500 + "xx", 501).is_ok());
+  const auto longer = parse_rcpt("<b@x> ORCPT=" + orcpt500 + "x", 501);
+  ASSERT_TRUE(longer.is_ok());
+  EXPECT_FALSE(format_rcpt(*longer).is_ok());  // whoever asked for it drops or shortens it
   EXPECT_TRUE(parse_mail("<a@x> ENVID=" + std::string(100, 'x')).is_ok());
   // A command line of 1036 octets with its CRLF (RFC 3461 5).
   const std::string address = std::string(1036 - 2 - 11 - 511, 'a');
