@@ -1,5 +1,6 @@
 #include "mda/ctl/ctl_check.h"
 
+#include <algorithm>
 #include <map>
 #include <memory>
 
@@ -76,6 +77,43 @@ std::vector<Order> own_orders(const config::Config& c) {
   };
 }
 
+// "bsmtp-out-lmtp:unix:private/bsmtp-out-agent": an LMTP transport by its name, or by what only
+// such a one has for a nexthop.
+bool names_lmtp(std::string_view route) {
+  return route.find("lmtp:") != std::string_view::npos ||
+         route.find(":unix:") != std::string_view::npos;
+}
+
+// Does Postfix reach one of our agents by LMTP? The export-transport says so for bsmtp-out, a text
+// table of transport_maps (bsmtp-routes) for bsmtp-in.
+bool agents_by_lmtp(const config::Config& c, const MtaParameter& mta) {
+  constexpr std::size_t kMaxTable = 1U << 20U;
+  if (names_lmtp(c.export_transport)) {
+    return true;
+  }
+  std::string maps = mta("transport_maps");
+  std::replace(maps.begin(), maps.end(), ',', ' ');
+  for (const std::string_view map : split_blank(maps)) {
+    const std::size_t path = map.find(":/");
+    if (path == std::string_view::npos) {
+      continue;
+    }
+    const auto table =
+        os::read_file(os::real_file_ops(), std::string(map.substr(path + 1)), kMaxTable);
+    if (!table.is_ok()) {
+      continue;
+    }
+    for (const std::string_view line : split(*table, '\n')) {
+      const auto words = split_blank(line);
+      if (words.size() > 1 && !words[0].starts_with('#') && words[1].starts_with("bsmtp-") &&
+          names_lmtp(words[1])) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 void check_mta_times(const config::Config& c, const MtaParameter& mta, const MtaNames& names,
                      Findings& findings, std::uint64_t& bad) {
   const auto queue = mta_time(mta, "maximal_queue_lifetime");
@@ -104,9 +142,10 @@ void check_mta_times(const config::Config& c, const MtaParameter& mta, const Mta
           findings, bad);
     }
   }
-  if (const auto limit = mta_time(mta, "lmtp_data_done_timeout")) {
+  const auto patience = mta_time(mta, "lmtp_data_done_timeout");
+  if (patience && agents_by_lmtp(c, mta)) {
     judge({"agent-deadline", c.agent_deadline + std::chrono::seconds(30),
-           "Postfix lmtp_data_done_timeout", *limit,
+           "Postfix lmtp_data_done_timeout", *patience,
            "Postfix hands a message over again when its answer comes too late; the agent must give "
            "up half a minute earlier"},
           findings, bad);

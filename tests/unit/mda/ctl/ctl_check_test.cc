@@ -5,6 +5,8 @@
 
 #include <map>
 
+#include "tests/support/temp_dir.h"
+
 namespace bsmtp::mda::ctl {
 namespace {
 
@@ -68,7 +70,11 @@ TEST(CtlCheck, EveryInequalityIsSeen) {
       {"deadline above the MTA's limit", [](auto& c) { c.agent_deadline = seconds(990); },
        "bsmtp-in_time_limit"},
       {"deadline above the LMTP client's patience",
-       [](auto& c) { c.agent_deadline = seconds(580); }, "lmtp_data_done_timeout"},
+       [](auto& c) {
+         c.agent_deadline = seconds(580);
+         c.export_transport = "bsmtp-out-lmtp:unix:private/bsmtp-out-agent";
+       },
+       "lmtp_data_done_timeout"},
       {"deadline", [](auto& c) { c.agent_deadline = seconds(90000); }, "tmp-age"},
       {"digest", [](auto& c) { c.quarantine_age = seconds(3599); }, "quarantine-digest"},
       {"retry", [](auto& c) { c.retry_initial = seconds(7200); }, "retry-maximum"},
@@ -93,6 +99,24 @@ TEST(CtlCheck, EveryInequalityIsSeen) {
     ASSERT_FALSE(texts.empty());
     EXPECT_THAT(texts, ::testing::Contains(HasSubstr(c.expected)));
   }
+}
+
+TEST(CtlCheck, TheLmtpClientsPatienceMattersOnlyToAgentsByLmtp) {
+  const test::TempDir dir;
+  const auto judged = [&](const char* routes) {
+    test::spit(dir / "routes", routes);
+    config::Config config = with_peer();
+    config.agent_deadline = seconds(580);
+    auto values = debian();
+    values["transport_maps"] = "hash:/nonexistent/x, regexp:" + (dir / "routes");
+    Findings findings;
+    check_timers(config, mta(values), findings);
+    return complaints(std::move(findings)).size();
+  };
+  EXPECT_EQ(judged("/^bsmtp@hub$/  bsmtp-in:\n# /^x$/ bsmtp-in-lmtp:unix:private/x\n"
+                   "/^u@hub$/ lmtp:unix:private/dovecot-lmtp\n"),
+            0U);
+  EXPECT_EQ(judged("/^bsmtp@hub$/  bsmtp-in-lmtp:unix:private/bsmtp-in-agent\n"), 1U);
 }
 
 TEST(CtlCheck, ParcelsMustFitTheMta) {
