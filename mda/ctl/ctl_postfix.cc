@@ -55,17 +55,55 @@ std::string without_blanks(std::string_view list) {
   return text;
 }
 
-bool is_ours(const config::Config& config, const PostfixSite& site, const std::string& milter) {
-  const std::string& socket = config.milter_socket;
-  if (milter.starts_with("inet:")) {  // Postfix: inet:HOST:PORT, ours: inet:PORT@HOST
-    const std::size_t at = socket.find('@');
-    return at != std::string::npos &&
-           milter == str_cat({"inet:", socket.substr(at + 1), ":", socket.substr(5, at - 5)});
+bool is_loopback_host(std::string_view host) {
+  return host.starts_with("127.") || host == "::1" || iequals(host, "localhost");
+}
+
+// Where a milter listens, as Postfix ("inet:HOST:PORT") or we ("inet:PORT@HOST") write it.
+struct Place {
+  bool inet = false;
+  std::string_view at;  // path, or host without brackets
+  std::string_view port;
+};
+
+Place place_of(std::string_view text) {
+  for (const std::string_view scheme : {"unix:", "local:"}) {
+    if (istarts_with(text, scheme)) {
+      return {false, text.substr(scheme.size()), {}};
+    }
   }
-  const std::string path = milter.substr(std::min(milter.find(':') + 1, milter.size()));
-  const std::string full =
-      path.starts_with('/') ? path : str_cat({site.parameter("queue_directory"), "/", path});
-  return socket == "unix:" + full || socket == "unix:" + path;
+  if (!istarts_with(text, "inet:") && !istarts_with(text, "inet6:")) {
+    return {false, text, {}};
+  }
+  text.remove_prefix(text.find(':') + 1);
+  const std::size_t sign = text.find('@');
+  const std::size_t colon = text.rfind(':');
+  Place place{true, {}, text};
+  if (sign != std::string_view::npos) {
+    place.port = text.substr(0, sign);
+    place.at = text.substr(sign + 1);
+  } else if (colon != std::string_view::npos) {
+    place.at = text.substr(0, colon);
+    place.port = text.substr(colon + 1);
+  }
+  if (place.at.starts_with('[') && place.at.ends_with(']')) {
+    place.at = place.at.substr(1, place.at.size() - 2);
+  }
+  return place;
+}
+
+bool is_ours(const config::Config& config, const PostfixSite& site, const std::string& milter) {
+  const Place ours = place_of(config.milter_socket);
+  const Place theirs = place_of(milter);
+  if (ours.inet != theirs.inet) {
+    return false;
+  }
+  if (ours.inet) {
+    return ours.port == theirs.port && (iequals(ours.at, theirs.at) ||
+                                        (is_loopback_host(ours.at) && is_loopback_host(theirs.at)));
+  }
+  return ours.at == theirs.at ||
+         ours.at == str_cat({site.parameter("queue_directory"), "/", theirs.at});
 }
 
 bool has_ours(const config::Config& config, const PostfixSite& site, std::string_view list) {
@@ -102,6 +140,13 @@ bool runs_milters(const PostfixSite& site, const PostfixService& service) {
          std::string::npos;
 }
 
+// What remains of the service's receive_override_options when milters shall run.
+std::string other_overrides(const PostfixSite& site, const PostfixService& service) {
+  auto options = members(in_force(site, service, "receive_override_options"));
+  std::erase(options, "no_milters");
+  return join(options, ",");
+}
+
 void check_main_milters(const config::Config& config, const PostfixSite& site, Findings& findings,
                         const std::string& name) {
   const auto list = members(site.parameter(name));
@@ -121,9 +166,11 @@ void check_main_milters(const config::Config& config, const PostfixSite& site, F
 // A service that users reach: a submission port, or port 25.
 void check_door(const config::Config& config, const PostfixSite& site,
                 const PostfixService& service, Findings& findings, std::uint64_t& bad) {
+  const std::string proxy = in_force(site, service, "smtpd_proxy_filter");
   const std::string* milters = own(service, "smtpd_milters");
   const bool beside = milters != nullptr && !has_ours(config, site, *milters);
-  if (beside || !runs_milters(site, service)) {
+  // What has a proxy filter leaves the milter to the service behind it.
+  if (proxy.empty() && (beside || !runs_milters(site, service))) {
     ++bad;
     findings.problem(
         "postfix",
@@ -134,7 +181,7 @@ void check_door(const config::Config& config, const PostfixSite& site,
                  "peer"}),
         str_cat({"run `postconf -P '", service.name, "/",
                  beside ? str_cat({"smtpd_milters=", without_blanks(*milters), kOursInPostfix})
-                        : std::string("receive_override_options="),
+                        : str_cat({"receive_override_options=", other_overrides(site, service)}),
                  "'` and reload Postfix"}));
   }
   const std::string* restrictions = own(service, "smtpd_recipient_restrictions");
@@ -148,7 +195,6 @@ void check_door(const config::Config& config, const PostfixSite& site,
                  "check_recipient_access,regexp:/etc/postfix/bsmtp-access,",
                  without_blanks(*restrictions), "'` and reload Postfix"}));
   }
-  const std::string proxy = in_force(site, service, "smtpd_proxy_filter");
   if (!proxy.empty() && runs_milters(site, service)) {
     ++bad;
     findings.problem(
@@ -232,7 +278,11 @@ std::optional<Change> change_of(const PostfixSite& site, const std::vector<std::
     for (const std::string& map : maps) {
       std::string value = site.lookup(map, key);
       if (!value.empty()) {
-        const bool same = iequals(value, key) || iequals(value, address);
+        const auto results = members(value);  // of a virtual alias several
+        const bool same =
+            std::any_of(results.begin(), results.end(), [&](const std::string& result) {
+              return iequals(result, key) || iequals(result, address);
+            });
         return same ? std::nullopt : std::optional(Change{map, std::move(value)});
       }
     }
@@ -296,6 +346,18 @@ void check_masquerade(const config::Config& config, const PostfixSite& site, Fin
   }
 }
 
+// "[127.0.0.1]:25" and its like: this machine, though perhaps not the instance that has our milter.
+bool leads_here(const PostfixSite& site, std::string_view relayhost) {
+  const bool bracket = relayhost.starts_with('[');
+  const std::string_view host = bracket ? relayhost.substr(1, relayhost.find(']') - 1)
+                                        : relayhost.substr(0, relayhost.find(':'));
+  const auto own_addresses = members(site.parameter("inet_interfaces"));
+  return !host.empty() &&
+         (is_loopback_host(host) || iequals(host, site.parameter("myhostname")) ||
+          std::any_of(own_addresses.begin(), own_addresses.end(),
+                      [&](const std::string& each) { return iequals(each, host); }));
+}
+
 void check_instances(const config::Config& config, const PostfixSite& site, Findings& findings) {
   for (const std::string& directory : members(site.parameter("multi_instance_directories"))) {
     const auto names = [&](const std::string& parameter, const std::string& what) {
@@ -303,6 +365,16 @@ void check_instances(const config::Config& config, const PostfixSite& site, Find
     };
     if (names("transport_maps", config.export_map) || names("relayhost", config.host)) {
       findings.ok("postfix", "instance " + directory + " leaves tunneled mail to the gateway");
+      continue;
+    }
+    if (site.elsewhere(directory, "multi_instance_enable") == "no" ||
+        leads_here(site, site.elsewhere(directory, "relayhost"))) {
+      findings.warn(
+          "postfix",
+          str_cat({"instance ", directory, " of multi_instance_directories does not know ",
+                   config.export_map, "; it is not enabled, or relays to this machine"}),
+          "see that its mail reaches the instance with our milter before it is enabled "
+          "(docs/neighbours.md)");
       continue;
     }
     findings.problem(

@@ -100,6 +100,13 @@ TEST_F(CtlPostfix, NamesEachThingThatPassesBesideTheTunnel) {
          t.site_.servers.push_back({"smtps/inet", {{"receive_override_options", "no_milters"}}});
        },
        "problem: service smtps/inet in master.cf runs no milter", "receive_override_options='"},
+      {"no milters, beside other options",
+       [](CtlPostfix& t) {
+         t.site_.servers.push_back(
+             {"smtps/inet", {{"receive_override_options", "no_address_mappings, no_milters"}}});
+       },
+       "problem: service smtps/inet in master.cf runs no milter",
+       "receive_override_options=no_address_mappings'"},
       {"own recipient restrictions",
        [](CtlPostfix& t) {
          t.site_.servers.push_back({"smtps/inet", {{"smtpd_recipient_restrictions", "reject"}}});
@@ -152,10 +159,33 @@ TEST_F(CtlPostfix, NamesEachThingThatPassesBesideTheTunnel) {
        [](CtlPostfix& t) { t.main_["multi_instance_directories"] = "/etc/postfix-in"; },
        "problem: instance /etc/postfix-in of multi_instance_directories does not know",
        "postconf -c /etc/postfix-in -e 'relayhost = [hub.domain.com]'"},
+      {"an instance that is not enabled",
+       [](CtlPostfix& t) {
+         t.main_["multi_instance_directories"] = "/etc/postfix-in";
+         t.other_["multi_instance_enable"] = "no";
+       },
+       "warning: instance /etc/postfix-in of multi_instance_directories does not know",
+       "before it is enabled"},
+      {"an instance that relays to this machine",
+       [](CtlPostfix& t) {
+         t.main_["multi_instance_directories"] = "/etc/postfix-in";
+         t.other_["multi_instance_enable"] = "yes";
+         t.other_["relayhost"] = "[127.0.0.1]:10025";
+       },
+       "warning: instance /etc/postfix-in of multi_instance_directories does not know",
+       "reaches the instance with our milter"},
+      {"an instance that relays elsewhere",
+       [](CtlPostfix& t) {
+         t.main_["multi_instance_directories"] = "/etc/postfix-in";
+         t.other_["multi_instance_enable"] = "yes";
+         t.other_["relayhost"] = "[smart.example]";
+       },
+       "problem: instance /etc/postfix-in of multi_instance_directories does not know",
+       "relayhost = [hub.domain.com]"},
   };
-  const auto kept = std::tuple(main_, map_, site_.servers);
+  const auto kept = std::tuple(main_, map_, other_, site_.servers);
   for (const Case& c : cases) {
-    std::tie(main_, map_, site_.servers) = kept;
+    std::tie(main_, map_, other_, site_.servers) = kept;
     c.change(*this);
     EXPECT_THAT(found(), HasSubstr(c.text)) << c.name;
     EXPECT_THAT(found(), HasSubstr(c.remedy)) << c.name;
@@ -178,6 +208,34 @@ TEST_F(CtlPostfix, LeavesAloneWhatIsAsItShouldBe) {
   EXPECT_EQ(found(), "");
   other_ = {{"relayhost", "[hub.domain.com]"}};
   EXPECT_EQ(found(), "");
+  main_["virtual_alias_maps"] = "hash:/map";
+  map_["bsmtp@hub.domain.com"] = "archive@domain.com, BSMTP@hub.domain.com";
+  map_["@hub.domain.com"] = "";
+  EXPECT_EQ(found(), "");
+  // A filter before the queue, set as our remedy says: our milter runs behind it.
+  site_.servers[0].own = {{"smtpd_proxy_filter", "127.0.0.1:10024"},
+                          {"receive_override_options", "no_milters"}};
+  EXPECT_EQ(found(), "");
+}
+
+TEST_F(CtlPostfix, KnowsOurMilterHoweverItsSocketIsWritten) {
+  const auto knows = [this](const std::string& ours, const std::string& theirs) {
+    config_.milter_socket = ours;
+    main_["smtpd_milters"] = main_["non_smtpd_milters"] = theirs;
+    return found().empty();
+  };
+  const std::string path = "/var/spool/postfix/bsmtp/milter.sock";
+  for (const char* scheme : {"unix:", "local:", "", "UNIX:"}) {
+    EXPECT_TRUE(knows(scheme + path, "unix:bsmtp/milter.sock")) << scheme;
+    EXPECT_TRUE(knows(scheme + path, "Unix:" + path)) << scheme;
+    EXPECT_FALSE(knows(scheme + path, "unix:other/milter.sock")) << scheme;
+  }
+  EXPECT_TRUE(knows("inet:10026@127.0.0.1", "inet:localhost:10026"));
+  EXPECT_TRUE(knows("inet:10026@localhost", "INET:127.0.0.1:10026"));
+  EXPECT_TRUE(knows("inet6:10026@[::1]", "inet:[::1]:10026"));
+  EXPECT_TRUE(knows("inet:10026@gate.domain.com", "inet:Gate.domain.com:10026"));
+  EXPECT_FALSE(knows("inet:10026@127.0.0.1", "inet:localhost:10027"));
+  EXPECT_FALSE(knows("inet:10026@127.0.0.1", "inet:gate.domain.com:10026"));
 }
 
 }  // namespace
