@@ -151,18 +151,18 @@ NoticeSender::Fate NoticeSender::hand_over(const std::string& id, const spool::I
     return delivery.outcome == smtp::Outcome::kDone ? Fate::kLater : Fate::kBroken;
   }
   if (!status.is_ok()) {
-    return refused(id, item, status);
+    return refused(id, item, status, too_old);
   }
   log::notice_sent(id, delivery.final_reply.to_string());
   return over(id, clock_.now() + config_->ledger_retention);
 }
 
 NoticeSender::Fate NoticeSender::refused(const std::string& id, const spool::ItemReader& item,
-                                         const Status& status) {
+                                         const Status& status, bool too_old) {
   std::string taken;
   if (status.is_permanent() && status.code() == kNeedsUtf8 && item.envelope().smtputf8) {
     auto sent = send_by_tunnel(*config_, store_.spool(), item, clock_.now());
-    if (sent.status().is_temporary()) {
+    if (sent.status().is_temporary() && !too_old) {
       log::trouble(id, sent.status());
       if (const Status noted = store_.not_sent(id); !noted.is_ok()) {
         log::trouble(id, noted);

@@ -39,7 +39,8 @@ class NoticeSender {
   enum class Fate { kGone, kLater, kBroken, kNoLedger };
   Fate send_one(const std::string& id);
   Fate hand_over(const std::string& id, const spool::ItemReader& item);
-  Fate refused(const std::string& id, const spool::ItemReader& item, const Status& status);
+  Fate refused(const std::string& id, const spool::ItemReader& item, const Status& status,
+               bool too_old);
   Fate over(const std::string& id, TimePoint retain_until);
   TimePoint postpone_all();
   TimePoint postpone(const std::string& id);

@@ -275,6 +275,21 @@ class Fails(Case):
         self.assertEqual(log.count("a notice could not be sent and was dropped"), 1)
         self.assertEqual(self.site.names("notices", "ready"), [])
 
+    def test_a_notice_that_neither_way_takes_is_given_up_when_it_is_old(self):
+        def script(command, _):
+            return "250-test\r\n250-DSN\r\n250 8BITMIME" if command.startswith("EHLO") else None
+        self.resubmit.script = self.submit.script = script
+        self.site.accept([("<jörg@domain.co.uk> SMTPUTF8 BODY=8BITMIME", ["<bob@domain.com>"],
+                           "Subject: grün\n\nb\n".encode())])
+        log = self.site.once(expect=75)  # no exported map: whether a tunnel leads there cannot be said
+        self.assertNotIn("was dropped", log)
+        notice, = self.site.names("notices", "ready")
+        old = time.time() - 31 * 86400
+        os.utime("%s/notices/ready/%s" % (self.site.spool, notice), (old, old))
+        log = self.site.once()
+        self.assertEqual(log.count("a notice could not be sent and was dropped"), 1)
+        self.assertEqual(self.site.names("notices", "ready"), [])
+
 
 class Connections(Case):
     def test_where_the_mta_grants_one_connection_all_goes_by_it(self):
