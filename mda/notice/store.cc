@@ -10,13 +10,16 @@
 #include "common/digest/sha256.h"
 #include "common/log/events.h"
 #include "common/mail/address.h"
+#include "mda/agent/gateway_address.h"
 
 namespace bsmtp::mda {
 namespace {
 
-// The null sender's mail failed: nobody may get a DSN, but a human should know (standards: a
+// Mail of the null sender, or of one that is the tunnel's own, failed: nobody may get a DSN (it
+// would go into a tunnel, or be taken for a parcel's bounce), but a human should know (standards: a
 // site that loses all its bounces has a fault somewhere). The hour in the id limits the rate.
-Status tell_postmaster(const NoticeSubject& subject, const std::vector<DsnRecipient>& recipients) {
+Status tell_postmaster(const NoticeSubject& subject, const std::string& sender,
+                       const std::vector<DsnRecipient>& recipients) {
   const auto hour = std::chrono::duration_cast<std::chrono::hours>(subject.now.time_since_epoch());
   PostmasterLetter letter;
   letter.host = subject.config.host;
@@ -26,11 +29,13 @@ Status tell_postmaster(const NoticeSubject& subject, const std::vector<DsnRecipi
   letter.notice_id =
       notice_id({"null-sender", subject.peer, std::to_string(hour.count()), letter.postmaster});
   letter.body =
-      str_cat({"Mail with the null sender (bounces, receipts) could not be delivered.\n"
+      str_cat({"Mail with the null sender (bounces, receipts), or with an address of the tunnel\n"
+               "itself as its sender, could not be delivered.\n"
                "Nobody else is told; at most one such letter is sent per hour and peer.\n"
                "The log has the others under the event delivery-failed.\n\n"
                "Parcel: ",
-               subject.parcel_id, "\nMessage: ", subject.message, "\n"});
+               subject.parcel_id, "\nMessage: ", subject.message, "\nSender: <",
+               printable(sender, 300), ">\n"});
   for (const DsnRecipient& r : recipients) {
     letter.body +=
         str_cat({"Recipient: <", printable(r.recipient.address, 300), "> ", r.status, " ",
@@ -148,8 +153,9 @@ Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::Ite
     return Status::ok();
   }
   request.envelope = item.envelope();
-  if (request.envelope.sender.empty()) {
-    return kind == NoticeKind::kFailure ? tell_postmaster(subject, request.recipients)
+  const std::string& sender = request.envelope.sender;
+  if (sender.empty() || is_tunnels_own(subject.config, sender)) {
+    return kind == NoticeKind::kFailure ? tell_postmaster(subject, sender, request.recipients)
                                         : Status::ok();
   }
   std::vector<std::string_view> parts = {subject.parcel_id, subject.message};

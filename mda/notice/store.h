@@ -70,8 +70,9 @@ struct NoticeSubject {
 };
 
 // Writes what the recipients' NOTIFY asks for: one DSN for all of `recipients` under an id made
-// from parcel, message, their addresses and the kind. A null sender gets nothing: a failure is
-// then told to the postmaster, at most one letter an hour and peer.
+// from parcel, message, their addresses and the kind. A null sender gets nothing, nor does one that
+// is the tunnel's own (gateway_address.h): a failure is then told to the postmaster, at most one
+// letter an hour and peer.
 Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::ItemReader& item,
                  std::uint64_t text_bytes, const std::vector<DsnRecipient>& recipients);
 

@@ -5,36 +5,13 @@
 #include "common/base/text.h"
 #include "common/mail/address.h"
 #include "common/rewrite/tunnel_address.h"
+#include "mda/agent/gateway_address.h"
 
 namespace bsmtp::mda {
 namespace {
 
 std::string_view domain_of(std::string_view address) {
   return mail::strip_trailing_dot(mail::split_address(address).domain);
-}
-
-// <user>@<host> and <user>+token@<host> of this gateway or of a peer: parcels inside parcels and
-// forged bounces of our own parcels come only that way.
-bool is_gateway_address(std::string_view address, std::string_view user, std::string_view host) {
-  if (!iequals(domain_of(address), host)) {
-    return false;
-  }
-  // "bsmtp"@host is the same mailbox as bsmtp@host.
-  const std::string_view written = mail::split_address(address).local;
-  const std::string local = mail::dequote_local(written).value_or(std::string(written));
-  return iequals(std::string_view(local).substr(0, local.find('+')), user);
-}
-
-bool is_any_gateway_address(const config::Config& config, std::string_view address) {
-  if (is_gateway_address(address, config.user, config.host)) {
-    return true;
-  }
-  for (const config::Peer& peer : config.peers) {
-    if (is_gateway_address(address, peer.user, peer.host)) {
-      return true;
-    }
-  }
-  return false;
 }
 
 std::string shown(std::string_view address) {
@@ -51,7 +28,7 @@ spool::AcceptedRefusal check_recipient(const config::Config& config, const confi
   if (rewrite::is_pseudo_domain(domain)) {
     return {0, "5.1.2", str_cat({shown(address), " is a private address of a tunnel"})};
   }
-  if (is_any_gateway_address(config, address)) {
+  if (is_gateway_address(config, address)) {
     return {0, "5.7.1",
             str_cat({shown(address), " is a tunnel gateway: it takes no mail out of a tunnel"})};
   }
@@ -89,7 +66,7 @@ spool::AcceptedRefusal check_sender(const config::Config& config, const config::
   if (rewrite::is_pseudo_domain(domain_of(address))) {
     return {0, "5.1.8", str_cat({"sender ", shown(address), " is a private address of a tunnel"})};
   }
-  if (is_any_gateway_address(config, address)) {
+  if (is_gateway_address(config, address)) {
     return {0, "5.7.1", str_cat({"sender ", shown(address), " is a tunnel gateway"})};
   }
   if (!may_send_as(config, peer, domain_of(address))) {

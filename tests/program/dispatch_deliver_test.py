@@ -202,6 +202,17 @@ class Fails(Case):
         self.assertEqual(len(letters), 1)
         self.assertEqual(letters[0]["rcpts"], ["RCPT TO:<postmaster@%s> NOTIFY=NEVER" % HOST])
 
+    def test_no_report_goes_to_an_address_of_the_tunnel_itself(self):
+        senders = ("u%x.org@remote1.bsmtp.invalid", "bsmtp@athena.domain.co.uk",
+                   "bsmtp+token@" + HOST, '"bsmtp"@athena.domain.co.uk')
+        self.site.accept([("<%s>" % sender, ["<a@domain.com> NOTIFY=FAILURE,SUCCESS"], text_of(n),
+                           "0 5.1.8 sender not allowed") for n, sender in enumerate(senders)])
+        self.site.once()
+        letter, = self.submit.taken()  # of an hour, as for the null sender
+        self.assertEqual(letter["rcpts"], ["RCPT TO:<postmaster@%s> NOTIFY=NEVER" % HOST])
+        self.assertIn(b"Sender: <%s>" % senders[0].encode(), letter["text"])
+        self.assert_empty()
+
     def test_refusal_at_the_end_of_text_is_one_dsn_for_all(self):
         self.refuse({"<text>": "554 5.7.1 content refused"})
         self.site.accept([("<ann@d.co.uk>", ["<a@domain.com>", "<b@domain.com>"], text_of(1))])
