@@ -210,7 +210,8 @@ class Fails(Case):
         self.site.once()
         letter, = self.submit.taken()  # of an hour, as for the null sender
         self.assertEqual(letter["rcpts"], ["RCPT TO:<postmaster@%s> NOTIFY=NEVER" % HOST])
-        self.assertIn(b"Sender: <%s>" % senders[0].encode(), letter["text"])
+        self.assertTrue(any(b"Sender: <%s>" % sender.encode() in letter["text"]
+                            for sender in senders))  # whichever connection was first
         self.assert_empty()
 
     def test_refusal_at_the_end_of_text_is_one_dsn_for_all(self):
