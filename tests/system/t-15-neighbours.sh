@@ -2,11 +2,12 @@
 recipe() { "$SYSTEM_DIR/recipe.py" "$TOP/docs/neighbours.md" "$1" --run hub=hub --run athena=athena; }
 arrived() { check_soon 60 "$1 arrives" inbox_grep athena user "^X-Rig-Id: $1\$"; }
 findings() { on hub bsmtpctl config check 2>&1; }
-# follow_remedies: does what `config check` says on hub, literally.
-follow_remedies() {
+# type_remedies, follow_remedies: does what `config check` says on hub, literally (and lets Postfix know).
+type_remedies() {
   findings | grep -o 'run `[^`]*`' | sed 's/^run `//; s/`$//' >"$RIG_RUN/shared/remedies"
-  [ -s "$RIG_RUN/shared/remedies" ] && on hub bash -e /rig-shared/remedies && on hub systemctl reload postfix
+  [ -s "$RIG_RUN/shared/remedies" ] && on hub bash -e /rig-shared/remedies
 }
+follow_remedies() { type_remedies && on hub systemctl reload postfix; }
 no_findings() { findings | tail -1 | grep -q '^0 problems, 0 warnings'; }
 check_soon 60 "idle at the beginning" tunnel_idle
 on hub bsmtpctl rules export --postfix --write >/dev/null # other scenarios touch the rules, and the check would say so
@@ -91,8 +92,10 @@ check "the parcel's return address is untouched" log_has hub "$mark" 'qmgr.*from
 check "the parcel went through the relayhost" log_has zeus "$zeus_mark" 'smtp\[.*to=<bsmtp@athena.domain.co.uk>.*status=sent'
 check_not "the tunneled message did not" log_has zeus "$zeus_mark" 'to=<user[@%]'
 on hub bash -c 'postmulti -e init; postmulti -I postfix-in -e create' >/dev/null 2>&1
+check "an instance beside ours that is not enabled is a warning" grep -q 'warning.*instance /etc/postfix-in .*not enabled' <(findings)
+on hub postconf -c /etc/postfix-in -e multi_instance_enable=yes
 check "an instance beside ours is named" grep -q 'problem.*instance /etc/postfix-in .*leaves directly' <(findings)
-check "its remedy can be typed" follow_remedies
+check "its remedy can be typed" type_remedies
 check "and is enough" no_findings
 on hub bash -c 'cp /root/main.cf /root/master.cf /etc/postfix/; rm -rf /etc/postfix-in /var/spool/postfix-in; systemctl reload postfix'
 on zeus bash -c 'postconf -e "mynetworks = $(cat /root/networks.kept)"; systemctl reload postfix'
