@@ -125,7 +125,8 @@ TEST(ClientAhead, QuitNeverBecomesText) {
   EXPECT_EQ(send_with_next(session.client(), envelope_to({"a@y"}), envelope_to({"b@y"})).accepted(),
             1U);
   SmtpServer& server = session.done();
-  EXPECT_EQ(server.commands().back(), "DATA");
+  const auto commands = server.commands();  // how many depends on when it saw the end
+  EXPECT_EQ(std::count(commands.begin(), commands.end(), "QUIT"), 0);
   EXPECT_EQ(finished(server), 1U);
   for (const auto& message : server.messages()) {
     EXPECT_EQ(message.text.find("QUIT"), std::string::npos);
