@@ -80,13 +80,13 @@ class DeliveryWorker {
   // No work for this worker for so long: others go on with theirs.
   void rest(std::chrono::milliseconds time);
 
-  // One operation: results that are not submitted yet, and notes for `current` and the message
-  // after it unless they have one.
+  // One operation: results that are not submitted yet, and notes for `current` and the next
+  // messages unless they have one.
   void submit_journal(Attempt* current);
   // Waits for all of `pending_` to be on disk, again and again on trouble; false: stopping first.
   bool flush();
-  // All whose results are on disk, in order.
-  void complete_decided();
+  // All whose results are on disk, in order. False: one could not be written, flush() tries again.
+  bool complete_decided();
   void complete(Attempt attempt);
   ExpiryRule expiry(const ParcelQueue::Job& job) const;
 

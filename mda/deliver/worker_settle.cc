@@ -52,8 +52,13 @@ ledger::Journal::Operation settle_operation(const std::string& peer, const std::
 }
 
 bool DeliveryWorker::claim_connection() {
-  if (!claimed_ && shared_.connections.fetch_add(1) > 0 && shared_.pauses > 0) {
-    --shared_.connections;
+  if (claimed_) {
+    return true;
+  }
+  unsigned none = 0;
+  if (shared_.pauses == 0) {
+    ++shared_.connections;
+  } else if (!shared_.connections.compare_exchange_strong(none, 1)) {
     return false;
   }
   claimed_ = true;
@@ -146,8 +151,8 @@ smtp::Delivery DeliveryWorker::transact(Attempt& attempt) {
       }
     }
     flush();
-  } else {
-    complete_decided();
+  } else if (!complete_decided()) {
+    flush();
   }
   return delivery;
 }
@@ -219,16 +224,17 @@ bool DeliveryWorker::flush() {
   return true;
 }
 
-void DeliveryWorker::complete_decided() {
+bool DeliveryWorker::complete_decided() {
   while (!pending_.empty() && pending_.front().settled) {
     const auto decided = journal_.decided(pending_.front().settled);
     if (!decided || !decided->is_ok()) {
-      return;  // what failed is flush()'s
+      return !decided;
     }
     Attempt attempt = std::move(pending_.front());
     pending_.pop_front();
     complete(std::move(attempt));
   }
+  return true;
 }
 
 void DeliveryWorker::complete(Attempt attempt) {
