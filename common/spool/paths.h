@@ -41,6 +41,9 @@ class Paths {
   std::string deferred() const { return root_ + "/inbound/deferred"; }
   std::string quarantine() const { return root_ + "/inbound/quarantine"; }
   std::string returns() const { return root_ + "/inbound/returns"; }
+  // receipt_record.h: receipts of peers, and parcels that want an answer.
+  std::string inbound_receipts() const { return root_ + "/inbound/receipts"; }
+  std::string inbound_asked() const { return root_ + "/inbound/asked"; }
 
   std::string notices() const { return root_ + "/notices"; }
   std::string notices_tmp() const { return root_ + "/notices/tmp"; }

@@ -71,9 +71,10 @@ Status Spool::create_layout(os::FileOps& ops, const std::string& root,
   if (versioned) {
     TRY(check_version(ops, paths));
   }
-  for (const auto& dir : {paths.peers(), paths.inbound(), paths.inbound_tmp(), paths.accepted(),
-                          paths.deferred(), paths.quarantine(), paths.returns(), paths.notices(),
-                          paths.notices_tmp(), paths.notices_ready()}) {
+  for (const auto& dir :
+       {paths.peers(), paths.inbound(), paths.inbound_tmp(), paths.accepted(), paths.deferred(),
+        paths.quarantine(), paths.returns(), paths.inbound_receipts(), paths.inbound_asked(),
+        paths.notices(), paths.notices_tmp(), paths.notices_ready()}) {
     TRY(os::ensure_directory(ops, dir, kDirMode));
   }
   for (const auto& peer : peers) {

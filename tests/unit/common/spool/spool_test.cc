@@ -38,8 +38,9 @@ TEST(Spool, MakesTheWholeTreeAndRepeatsWithoutHarm) {
   EXPECT_THAT(test::names_in(made.root), ElementsAre("VERSION", "inbound", "notices", "peers"));
   EXPECT_THAT(test::names_in(made.root + "/peers/remote1"),
               ElementsAre("building", "failed", "held", "incoming", "ready", "sent", "tmp"));
-  EXPECT_THAT(test::names_in(made.root + "/inbound"),
-              ElementsAre("accepted", "deferred", "quarantine", "returns", "tmp"));
+  EXPECT_THAT(
+      test::names_in(made.root + "/inbound"),
+      ElementsAre("accepted", "asked", "deferred", "quarantine", "receipts", "returns", "tmp"));
   EXPECT_EQ(test::slurp(made.root + "/VERSION"), kVersionLine);
   EXPECT_EQ(ops().stat(made.root + "/peers/remote1/incoming")->mode, 02770U);
   test::spit(made.root + "/peers/remote1/incoming/x", "mail");
