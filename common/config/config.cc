@@ -230,6 +230,12 @@ Status complete_peer(const Config& config, Peer& p) {
   if (p.annotate && p.require != Require::kTransport) {
     return bad(who + "annotate goes only with require = transport; it changes messages");
   }
+  if (p.wants_receipts() && p.profile != Profile::kNative) {
+    return bad(who + "receipts = yes goes only with profile = native; older gateways know none");
+  }
+  if (p.receipts.empty()) {
+    p.receipts = p.profile == Profile::kNative ? "yes" : "no";
+  }
   if (p.tag.empty()) {
     p.tag = "BSOUT-" + to_upper(p.name);
   }

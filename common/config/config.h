@@ -41,7 +41,9 @@ struct Peer {
   std::vector<std::string> sender_domains;
   std::vector<std::string> recipient_domains;
   bool annotate = false;  // X-Content-MIC-check on unpacked mail; only with kTransport
+  std::string receipts;   // "yes" or "no" when loaded; default by profile
 
+  bool wants_receipts() const { return receipts == "yes"; }
   std::string parcel_address() const { return user + "@" + host; }
   std::string pseudo_domain() const { return name + ".bsmtp.invalid"; }
 };
@@ -79,6 +81,7 @@ struct Config {
   seconds retry_initial{60};
   seconds retry_maximum{3600};
   seconds delivery_expire{5 * 86400};  // accepted message or ready parcel -> DSN
+  seconds receipt_delay{300};          // receipts gather so long
   seconds keep_sent{6 * 86400};        // longer than an MTA queues: late bounces must find senders
   seconds ledger_retention{30 * 86400};  // beyond the parcel's expiry
   seconds accept_while_stalled{4 * 3600};

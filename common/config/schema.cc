@@ -80,6 +80,10 @@ const std::array kGlobalKeys = std::to_array<Key<Config>>({
      "How long an unpacked message, or a parcel, that the host MTA does not take is tried before "
      "its senders get a DSN.",
      60, 30 * kDay},
+    {"receipt-delay", Kind::kDuration, &Config::receipt_delay,
+     "How long the receipt for a parcel may wait for others to the same peer. A peer that wants it "
+     "at once gets it at once.",
+     0, 3600},
     {"keep-sent", Kind::kDuration, &Config::keep_sent,
      "How long a parcel handed to the host MTA is kept, so that a bounce finds its senders.", 0,
      60 * kDay},
@@ -180,6 +184,9 @@ const std::array kPeerKeys = std::to_array<Key<Peer>>({
      true},
     {"annotate", Kind::kFlag, &Peer::annotate,
      "Add PMDF's X-Content-MIC-check to every unpacked message; only with require = transport."},
+    {"receipts", Kind::kFlag, &Peer::receipts,
+     "Signed receipts are given to this peer and expected from it. Only with profile = native, "
+     "where it is the default."},
 });
 
 }  // namespace

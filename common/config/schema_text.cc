@@ -144,6 +144,12 @@ struct Setter {
   std::string_view text;
 
   Status operator()(std::string T::*m) const {
+    if (key.kind == Kind::kFlag) {  // one whose default depends on other keys
+      bool flag = false;
+      TRY(set_flag(text, flag));
+      object.*m = flag ? "yes" : "no";
+      return Status::ok();
+    }
     TRY(check_text(key.kind, text, key.maximum));
     object.*m = text;
     return Status::ok();

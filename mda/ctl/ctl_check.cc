@@ -70,6 +70,8 @@ std::vector<Order> own_orders(const config::Config& c) {
        "a deferred message could expire before its second attempt"},
       {"delivery-expire", c.delivery_expire, "parcel-lifetime", c.parcel_lifetime,
        "a parcel could be handed to the MTA after it has expired"},
+      {"receipt-delay", c.receipt_delay, "parcel-lifetime", c.parcel_lifetime,
+       "a parcel could expire before its receipt is written"},
       {"clock-skew", c.clock_skew, "parcel-lifetime", c.parcel_lifetime,
        "a parcel could be refused as made in the future until it has expired"},
       {"clock-skew", c.clock_skew, "ledger-retention", c.ledger_retention,

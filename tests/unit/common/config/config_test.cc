@@ -88,6 +88,27 @@ TEST_P(ConfigRefusal, NamesFileLineAndRemedy) {
 }
 
 const std::string kBase = kMinimal;
+TEST(Config, ReceiptsFollowTheProfileUnlessTheyAreSet) {
+  const struct {
+    const char* lines;
+    bool wanted;
+  } rows[] = {{"", true},
+              {"profile = native\nreceipts = no\n", false},
+              {"receipts = TRUE\n", true},
+              {"profile = rfc2442\n", false},
+              {"profile = pmdf-gzip\nreceipts = off\n", false},
+              {"profile = pmdf-signed\n", false}};
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.lines);
+    const auto config = parse(kBase + row.lines, "bsmtp.conf");
+    ASSERT_TRUE(config.is_ok()) << config.status().to_string();
+    EXPECT_EQ(config->peers.front().wants_receipts(), row.wanted);
+    const auto again = parse(show(*config), "shown");
+    ASSERT_TRUE(again.is_ok()) << again.status().to_string();
+    EXPECT_EQ(again->peers.front().receipts, config->peers.front().receipts);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     All, ConfigRefusal,
     ::testing::Values(
@@ -130,6 +151,10 @@ INSTANTIATE_TEST_SUITE_P(
                 "host = hub.domain.com\n[peer.a]\nhost = HUB.domain.com\nrecipient-domains = *\n",
                 {"peer a", "this gateway's own"}},
         Refusal{"annotate_needs_transport", kBase + "annotate = yes\n", {"require = transport"}},
+        Refusal{"receipts_need_native",
+                kBase + "profile = pmdf-signed\nreceipts = yes\n",
+                {"peer remote1", "receipts", "native"}},
+        Refusal{"receipts_maybe", kBase + "receipts = maybe\n", {"bsmtp.conf:5", "yes or no"}},
         Refusal{"home_path_too_long",
                 "openpgp-directory = /" + std::string(70, 'x') + "\n" + kBase,
                 {"openpgp-directory", "shorter"}},
