@@ -13,6 +13,7 @@
 #include "common/base/text.h"
 #include "common/base/unique_fd.h"
 #include "common/ledger/query.h"
+#include "common/ledger/schema.h"
 
 namespace bsmtp::ledger {
 namespace {
@@ -21,25 +22,8 @@ namespace {
 constexpr int kApplicationId = 0x62736d74;
 constexpr int kBusyMilliseconds = 10000;
 
-constexpr const char* kSchema = R"(
-CREATE TABLE parcel (
-  peer TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL, accepted INTEGER NOT NULL,
-  retain_until INTEGER NOT NULL, done INTEGER NOT NULL, PRIMARY KEY (peer, id)) WITHOUT ROWID;
-CREATE TABLE recipient (
-  peer TEXT NOT NULL, key BLOB NOT NULL, outcome INTEGER NOT NULL, parcel TEXT NOT NULL,
-  message INTEGER NOT NULL, at INTEGER NOT NULL, retain_until INTEGER NOT NULL,
-  PRIMARY KEY (peer, key)) WITHOUT ROWID;
-CREATE TABLE attempt (
-  peer TEXT NOT NULL, parcel TEXT NOT NULL, message INTEGER NOT NULL, started INTEGER NOT NULL,
-  PRIMARY KEY (peer, parcel, message)) WITHOUT ROWID;
-CREATE TABLE notice (id TEXT NOT NULL PRIMARY KEY, retain_until INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX parcel_age ON parcel (retain_until);
-CREATE INDEX recipient_age ON recipient (retain_until);
-CREATE INDEX notice_age ON notice (retain_until);
-)";
-
 // In the order of Ledger::Sql.
-constexpr std::array<const char*, 18> kSql = {
+constexpr std::array<const char*, 27> kSql = {
     "BEGIN IMMEDIATE",
     "BEGIN",
     "COMMIT",
@@ -59,8 +43,22 @@ constexpr std::array<const char*, 18> kSql = {
     "DELETE FROM recipient WHERE (peer, key) IN "
     "(SELECT peer, key FROM recipient WHERE retain_until < ?1 LIMIT ?2)",
     "DELETE FROM notice WHERE id IN (SELECT id FROM notice WHERE retain_until < ?1 LIMIT ?2)",
+    "INSERT INTO receipt_due VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (peer, parcel) DO "
+    "UPDATE SET digest = ?3, fate = ?4, code = ?5, reason = ?6, due = MIN(due, ?7)",
+    "SELECT d.peer, MIN(due), count(*), COALESCE(w.at, 0) FROM receipt_due d "
+    "LEFT JOIN receipt_written w ON w.peer = d.peer GROUP BY d.peer",
+    "SELECT parcel, digest, fate, code, reason, due FROM receipt_due WHERE peer = ?1 "
+    "ORDER BY due, parcel LIMIT ?2",
+    "DELETE FROM receipt_due WHERE peer = ?1 AND parcel = ?2",
+    "DELETE FROM receipt_due WHERE peer = ?1",
+    "INSERT OR REPLACE INTO receipt_written VALUES (?1, ?2)",
+    "INSERT OR IGNORE INTO tombstone VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    "SELECT digest, fate, code, reason FROM tombstone WHERE peer = ?1 AND parcel = ?2",
+    "DELETE FROM tombstone WHERE (peer, parcel) IN "
+    "(SELECT peer, parcel FROM tombstone WHERE retain_until < ?1 LIMIT ?2)",
     "SELECT (SELECT count(*) FROM parcel), (SELECT count(*) FROM recipient), "
-    "(SELECT count(*) FROM attempt), (SELECT count(*) FROM notice)",
+    "(SELECT count(*) FROM attempt), (SELECT count(*) FROM notice), "
+    "(SELECT count(*) FROM receipt_due), (SELECT count(*) FROM tombstone)",
 };
 
 bool exists(const std::string& file) {
@@ -195,15 +193,18 @@ Status Ledger::check_schema(bool read_only) {
   int tables = 0;
   TRY_ASSIGN(tables, pragma_number("SELECT count(*) FROM sqlite_master"));
   if (version == 0 && application == 0 && tables == 0 && may_create_) {
-    TRY(create_schema());
+    TRY(set_schema(0));
   } else if (application != kApplicationId) {
     return Status::temporary(
         "4.3.0", str_cat({file_, ": is no bsmtp ledger; restore the right file from a backup"}));
+  } else if (version >= 1 && version < kSchemaVersion && !read_only) {
+    TRY(set_schema(version));
   } else if (version != kSchemaVersion) {
     return Status::temporary(
         "4.3.0", str_cat({file_, ": ledger schema ", std::to_string(version),
                           " is not the one of this program (", std::to_string(kSchemaVersion),
-                          "); start the matching release"}));
+                          version < kSchemaVersion ? "); bsmtp-dispatch converts it when it starts"
+                                                   : "); start the matching release"}));
   }
   if (read_only) {
     return Status::ok();
@@ -230,8 +231,12 @@ Status Ledger::choose_journal() {
   return execute(synced_by_sqlite_ ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
 }
 
-Status Ledger::create_schema() {
-  TRY(execute(kSchema));
+// From version `from` (0: nothing there) to that of this program.
+Status Ledger::set_schema(int from) {
+  static_assert(kSchemaSteps.size() == kSchemaVersion);
+  for (auto step = static_cast<std::size_t>(from); step < kSchemaSteps.size(); ++step) {
+    TRY(execute(kSchemaSteps.at(step)));
+  }
   TRY(execute(str_cat({"PRAGMA application_id = ", std::to_string(kApplicationId)}).c_str()));
   return execute(str_cat({"PRAGMA user_version = ", std::to_string(kSchemaVersion)}).c_str());
 }

@@ -1,7 +1,7 @@
 // Ledger: the receiver's memory of what was delivered, in one SQLite file (WAL). A commit that
 // returned ok survives this process; sync() makes it survive power loss. Only bsmtp-dispatch
 // writes it. It knows parcels (peer, id) with their digest, each message's recipients by a key over
-// sender, recipient and text, deliveries under way, and notices sent.
+// sender, recipient and text, deliveries under way, notices sent, receipts due, and tombstones.
 // Guarantee: a damaged, foreign, newer or vanished ledger is an error naming the remedy, never
 // silently recreated: an empty memory would deliver every repeated parcel a second time.
 // Errors: temporary. Threads: one Ledger, one thread at a time (see journal.h).
@@ -18,19 +18,21 @@
 #include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/base/unique_fd.h"
+#include "common/spool/receipt_record.h"
 
 struct sqlite3;
 struct sqlite3_stmt;
 
 namespace bsmtp::ledger {
 
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;  // schema.h; older ones are converted
 
 enum class ParcelKnown {
   kNew,       // was not known; is now, as open
   kOpen,      // known with the same digest, its delivery is not finished
   kDone,      // known with the same digest and finished: a copy, to be dropped
   kConflict,  // known with another digest: alarm
+  kBuried,    // has a tombstone: its sender was told that it is not delivered
 };
 
 // What became of one recipient of one message; all are final.
@@ -57,6 +59,22 @@ struct LedgerCounts {
   std::uint64_t recipients = 0;
   std::uint64_t attempts = 0;
   std::uint64_t notices = 0;
+  std::uint64_t receipts = 0;  // due
+  std::uint64_t tombstones = 0;
+};
+
+// An answer that a peer is to get.
+struct ReceiptDue {
+  spool::ParcelAnswer answer;
+  TimePoint due;
+};
+
+// All answers due to one peer.
+struct ReceiptsWaiting {
+  std::string peer;
+  TimePoint oldest;  // of the due times
+  std::uint64_t count = 0;
+  TimePoint last_written;  // of its receipts; the epoch when there was none
 };
 
 class Ledger {
@@ -110,8 +128,26 @@ class Ledger {
   Result<bool> notice_sent(std::string_view notice_id);
   Status note_notice(std::string_view notice_id, TimePoint retain_until);
 
-  // Forgets finished parcels, recipients and notices past their time, at most `limit` of each;
-  // returns how many rows left.
+  // One row for each (peer, parcel): a second one has the new answer and the earlier time.
+  Status note_receipt_due(std::string_view peer, const spool::ParcelAnswer& answer, TimePoint due);
+  Result<std::vector<ReceiptsWaiting>> receipts_waiting();
+  // Of one peer, the earliest first.
+  Result<std::vector<ReceiptDue>> receipts_due(std::string_view peer, std::uint64_t limit);
+  // The receipt with these answers is durable.
+  Status receipts_written(std::string_view peer, const std::vector<ReceiptDue>& receipts,
+                          TimePoint now);
+  // For a peer that gets no receipts any more; returns how many.
+  Result<std::uint64_t> drop_receipts(std::string_view peer);
+
+  // Tombstones: parcels about which the peer is told that they are not delivered, so never may be.
+  // note_parcel() finds them. A second one changes nothing.
+  Status bury(std::string_view peer, const spool::ParcelAnswer& answer, TimePoint now,
+              TimePoint retain_until);
+  Result<std::optional<spool::ParcelAnswer>> find_tombstone(std::string_view peer,
+                                                            std::string_view parcel_id);
+
+  // Forgets finished parcels, recipients, notices and tombstones past their time, at most `limit`
+  // of each; returns how many rows left.
   Result<std::uint64_t> expire(TimePoint now, std::uint64_t limit);
   Result<LedgerCounts> counts();
   // PRAGMA integrity_check, for `bsmtpctl ledger check`: long on a big ledger.
@@ -142,6 +178,15 @@ class Ledger {
     kExpireParcels,
     kExpireRecipients,
     kExpireNotices,
+    kInsertReceipt,
+    kListReceiptPeers,
+    kListReceipts,
+    kDeleteReceipt,
+    kDeleteReceipts,
+    kInsertReceiptTime,
+    kInsertTombstone,
+    kFindTombstone,
+    kExpireTombstones,
     kCounts,
     kSqlCount
   };
@@ -151,7 +196,7 @@ class Ledger {
   Status check_schema(bool read_only);
   Status choose_journal();
   Status checkpoint();
-  Status create_schema();
+  Status set_schema(int from);
   Status quick_check(const char* pragma);
   Status execute(const char* sql);
   Result<int> pragma_number(const char* sql);

@@ -11,6 +11,14 @@
 
 namespace bsmtp::ledger {
 
+// Times are stored as whole seconds since 1970.
+inline sqlite3_int64 to_seconds(TimePoint when) {
+  return std::chrono::duration_cast<std::chrono::seconds>(when.time_since_epoch()).count();
+}
+inline TimePoint from_seconds(sqlite3_int64 seconds) {
+  return TimePoint(std::chrono::seconds(seconds));
+}
+
 class Ledger::Query {
  public:
   Query(const Ledger& ledger, Sql sql)

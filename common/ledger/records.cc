@@ -1,22 +1,10 @@
-// See ledger.h: the rows. Times are stored as whole seconds since 1970.
+// See ledger.h: the rows of parcels, recipients, attempts and notices.
 #include <sqlite3.h>
 
 #include "common/ledger/ledger.h"
 #include "common/ledger/query.h"
 
 namespace bsmtp::ledger {
-namespace {
-
-sqlite3_int64 to_seconds(TimePoint when) {
-  return std::chrono::duration_cast<std::chrono::seconds>(when.time_since_epoch()).count();
-}
-
-TimePoint from_seconds(sqlite3_int64 seconds) {
-  return TimePoint(std::chrono::seconds(seconds));
-}
-
-}  // namespace
-
 Result<ParcelKnown> Ledger::note_parcel(const ParcelRecord& parcel) {
   std::optional<ParcelRecord> known;
   TRY_ASSIGN(known, find_parcel(parcel.peer, parcel.parcel_id));
@@ -31,6 +19,11 @@ Result<ParcelKnown> Ledger::note_parcel(const ParcelRecord& parcel) {
             .step("cannot keep a parcel longer")
             .status());
     return known->done ? ParcelKnown::kDone : ParcelKnown::kOpen;
+  }
+  std::optional<spool::ParcelAnswer> tombstone;
+  TRY_ASSIGN(tombstone, find_tombstone(parcel.peer, parcel.parcel_id));
+  if (tombstone) {
+    return tombstone->digest == parcel.digest ? ParcelKnown::kBuried : ParcelKnown::kConflict;
   }
   TRY(Query(*this, kInsertParcel)
           .text(parcel.peer)
@@ -150,7 +143,7 @@ Status Ledger::note_notice(std::string_view notice_id, TimePoint retain_until) {
 
 Result<std::uint64_t> Ledger::expire(TimePoint now, std::uint64_t limit) {
   std::uint64_t removed = 0;
-  for (const Sql sql : {kExpireParcels, kExpireRecipients, kExpireNotices}) {
+  for (const Sql sql : {kExpireParcels, kExpireRecipients, kExpireNotices, kExpireTombstones}) {
     TRY(Query(*this, sql)
             .number(to_seconds(now))
             .number(static_cast<sqlite3_int64>(limit))
@@ -169,6 +162,8 @@ Result<LedgerCounts> Ledger::counts() {
   counts.recipients = static_cast<std::uint64_t>(query.column_number(1));
   counts.attempts = static_cast<std::uint64_t>(query.column_number(2));
   counts.notices = static_cast<std::uint64_t>(query.column_number(3));
+  counts.receipts = static_cast<std::uint64_t>(query.column_number(4));
+  counts.tombstones = static_cast<std::uint64_t>(query.column_number(5));
   return counts;
 }
 
