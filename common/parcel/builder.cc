@@ -14,6 +14,7 @@
 #include "common/mail/line.h"
 #include "common/os/fd_stream.h"
 #include "common/parcel/parallel_signature.h"
+#include "common/parcel/signed_entity.h"
 #include "common/parcel/survey.h"
 
 namespace bsmtp::parcel {
@@ -161,23 +162,14 @@ Status Build::write_signed(const Survey& survey) {
   TRY_ASSIGN(const std::string random, random_hex(kBoundaryOctets));
   // "=_" can occur neither in base64 nor in quoted-printable.
   const std::string boundary = "=_" + random;
-  TRY(out_.write(str_cat({"Content-Type: ", kSignedType, "; micalg=", crypto::Signer::micalg(),
-                          ";\r\n protocol=\"", kPgpSignatureType, "\";\r\n boundary=\"", boundary,
-                          "\"\r\n\r\n--", boundary, "\r\n"})));
+  TRY(out_.write(signed_begin(boundary)));
   TRY_ASSIGN(const auto signing, ParallelSignature::start(*request_.signer));
   TeeSink part(out_, *signing);
   digest::Sha256Sink digest(&part);
   TRY(write_part(survey, digest));
   result_.digest = digest.hex();
   TRY_ASSIGN(const std::string signature, signing->take());
-  // RFC 3156 5: the CRLF before the delimiter belongs to the delimiter; base64 text has its own.
-  std::string text = str_cat({"\r\n--", boundary, "\r\nContent-Type: ", kPgpSignatureType,
-                              "; name=\"signature.asc\"\r\n\r\n"});
-  for (const std::string_view line : split(trim(signature), '\n')) {
-    text += str_cat({line, "\r\n"});
-  }
-  text += str_cat({"--", boundary, "--\r\n"});
-  return out_.write(text);
+  return out_.write(signed_end(boundary, signature));
 }
 
 Result<BuildResult> Build::run(const Survey& survey) {
@@ -265,9 +257,11 @@ Result<std::string> outer_headers(const OuterHeaders& headers) {
     return Status::temporary("4.3.5", "Message-ID " + printable(headers.message_id) + " is none");
   }
   return str_cat({"From: BSMTP gateway <", headers.from, ">\r\nTo: ", headers.to,
-                  "\r\nSubject: BSMTP parcel ", printable(headers.parcel_id, 60), "\r\nDate: ",
-                  format_rfc5322(headers.date), "\r\nMessage-ID: ", headers.message_id,
-                  "\r\nMIME-Version: 1.0\r\nAuto-Submitted: auto-generated\r\n"});
+                  "\r\nSubject: BSMTP ", headers.receipt ? "receipt " : "parcel ",
+                  printable(headers.parcel_id, 60), "\r\nDate: ", format_rfc5322(headers.date),
+                  "\r\nMessage-ID: ", headers.message_id,
+                  "\r\nMIME-Version: 1.0\r\nAuto-Submitted: ",
+                  headers.receipt ? "auto-replied" : "auto-generated", "\r\n"});
 }
 
 }  // namespace bsmtp::parcel

@@ -74,6 +74,7 @@ struct OuterHeaders {
   std::string parcel_id;   // stands in Subject and Message-ID
   std::string message_id;  // "<...>"; unique per submission
   TimePoint date;
+  bool receipt = false;  // says so in Subject; Auto-Submitted: auto-replied
 };
 // From, To, Subject, Date, Message-ID, MIME-Version, Auto-Submitted: auto-generated (RFC 3834 5),
 // pure ASCII, CRLF, without the empty line: the entity's own headers follow at once.

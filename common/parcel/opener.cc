@@ -79,11 +79,15 @@ class Opener {
   Structure structure_;
   std::optional<Manifest> manifest_;
   std::string verified_peer_;  // once a signature has named it
+  std::string digest_;         // of the octets it was verified over
+  bool addressed_ = false;     // the manifest is from the key's peer and to this host
   std::optional<Rejected> rejected_;
 };
 
 Status Opener::reject(Reject reason, std::string why, std::string peer) {
-  rejected_ = Rejected{reason, std::move(why), std::move(peer), manifest_ ? manifest_->id : ""};
+  rejected_ = Rejected{reason,          std::move(why),
+                       std::move(peer), manifest_ ? manifest_->id : "",
+                       digest_,         addressed_ ? manifest_ : std::nullopt};
   return Status::permanent("5.7.0", rejected_->why);
 }
 
@@ -184,6 +188,7 @@ Result<Proof> Opener::judge(Proof proof) {
                                                      printable(request_.transport_peer, 60)));
   }
   verified_peer_ = proof.policy->peer;
+  digest_ = proof.digest;
   if (proof.policy->annotate) {
     proof.mic_check =
         "Good signature from peer " + proof.policy->peer + ", key " + proof.verdict.fingerprint;
@@ -228,6 +233,7 @@ Status Opener::judge_manifest(const Proof& proof) {
                       ", but its key is that of peer " + peer + " at " + proof.policy->host,
                   peer);
   }
+  addressed_ = true;
   if (manifest_->expires < now_) {
     return reject(Reject::kExpired, "the parcel has expired; its sender has told its senders so",
                   peer);
@@ -319,7 +325,7 @@ Result<Opened> Opener::steps() {
   if (structure_.kind == Structure::Kind::kUnsupported) {
     return reject(Reject::kUnsupported, structure_.why);
   }
-  if (structure_.kind == Structure::Kind::kNotAParcel) {
+  if (structure_.kind != Structure::Kind::kParcel) {
     return reject(Reject::kNotAParcel, structure_.why);
   }
   TRY_ASSIGN(const Proof proof, structure_.is_signed ? prove_signed() : prove_unsigned());

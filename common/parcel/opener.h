@@ -89,9 +89,13 @@ std::string_view reject_name(Reject reason);  // "bad-signature", ... for logs a
 
 struct Rejected {
   Reject reason = Reject::kNotAParcel;
-  std::string why;   // one printable sentence
-  std::string peer;  // when the signature had been verified before the fault was found, else ""
-  std::string id;    // as in Opened, when known and verified
+  std::string why;     // one printable sentence
+  std::string peer;    // when the signature had been verified before the fault was found, else ""
+  std::string id;      // as in Opened, when known and verified
+  std::string digest;  // of the signed octets, when verified
+  // When the signature is good and the manifest says that the parcel is from the key's peer and
+  // for this host: then the peer may be told of the verdict.
+  std::optional<Manifest> manifest;
 };
 
 using OpenResult = std::variant<Opened, Rejected>;

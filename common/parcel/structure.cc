@@ -21,6 +21,12 @@ bool is_carrier(const mail::MediaType& type) {
   return type.is("application/batch-smtp") || type.is("application/compressed-bsmtp");
 }
 
+// RFC 3464, as a receipt is one.
+bool is_report(const mail::MediaType& type) {
+  const std::string* kind = type.param("report-type");
+  return type.is("multipart/report") && kind != nullptr && iequals(*kind, "delivery-status");
+}
+
 Status malformed(std::string text) {
   return Status::permanent("5.6.0", std::move(text));
 }
@@ -42,7 +48,8 @@ Extent extent(const mail::Part& part) {
 
 // RFC 1847 2.1: exactly two parts, the second one is the signature.
 Result<Structure> signed_structure(std::vector<mail::Part> parts, const Limits& limits) {
-  if (parts.empty() || !is_carrier(parts.front().header.content_type)) {
+  const bool receipt = !parts.empty() && is_report(parts.front().header.content_type);
+  if (parts.empty() || (!receipt && !is_carrier(parts.front().header.content_type))) {
     return other(Structure::Kind::kNotAParcel, "a signed mail, but no batch in it");
   }
   if (parts.size() != 2 || !parts[1].header.content_type.is(kPgpSignatureType)) {
@@ -52,7 +59,8 @@ Result<Structure> signed_structure(std::vector<mail::Part> parts, const Limits& 
     return malformed("the signature part is transfer-encoded");
   }
   Structure structure;
-  structure.kind = Structure::Kind::kParcel;
+  structure.kind = receipt ? Structure::Kind::kReceipt : Structure::Kind::kParcel;
+  structure.why = receipt ? "a signed delivery report: a receipt of a peer's gateway, perhaps" : "";
   structure.is_signed = true;
   structure.signature = extent(parts[1]);
   structure.signature.begin = parts[1].body;

@@ -22,7 +22,8 @@ struct Extent {
 };
 
 struct Structure {
-  enum class Kind { kParcel, kNotAParcel, kUnsupported };
+  // kReceipt: signed, and the signed part is a delivery report (receipt.h). `part` is the report.
+  enum class Kind { kParcel, kReceipt, kNotAParcel, kUnsupported };
   Kind kind = Kind::kNotAParcel;
   std::string why;  // when no parcel
   bool is_signed = false;

@@ -56,15 +56,8 @@ Status damaged(const std::string& file, std::string_view what) {
 }
 
 Status check_answer(const ParcelAnswer& answer, const std::string& file) {
-  if (!is_id(answer.parcel_id) || !is_lower_hex(answer.digest, 64, 64)) {
-    return damaged(file, "parcel id or digest is malformed");
-  }
-  if (!is_code_for(answer.code, answer.fate)) {
-    return damaged(file, "status code is malformed or contradicts the parcel's state");
-  }
-  return answer.text.size() <= kMaxAnswerText && is_printable_ascii(answer.text)
-             ? Status::ok()
-             : damaged(file, "text is too long or not printable ASCII");
+  const std::string_view fault = answer_fault(answer);
+  return fault.empty() ? Status::ok() : damaged(file, fault);
 }
 
 Result<TimePoint> needed_time(const Fields& fields, std::string_view key, const std::string& file) {
@@ -130,6 +123,32 @@ std::optional<ParcelFate> fate_from(std::string_view name) {
   const auto* const it = std::find(kFates.begin(), kFates.end(), name);
   return it == kFates.end() ? std::nullopt
                             : std::optional(static_cast<ParcelFate>(it - kFates.begin()));
+}
+
+std::string answer_text(std::string_view words) {
+  std::string text;
+  for (const std::string_view word : split_blank(words)) {
+    text += str_cat({text.empty() ? "" : " ", word});
+    if (text.size() >= kMaxAnswerText) {
+      text.resize(kMaxAnswerText);
+      break;
+    }
+  }
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c < 0x20 || c >= 0x7F; }, '?');
+  return text;
+}
+
+std::string_view answer_fault(const ParcelAnswer& answer) {
+  if (!is_id(answer.parcel_id) || !is_lower_hex(answer.digest, 64, 64)) {
+    return "parcel id or digest is malformed";
+  }
+  if (!is_code_for(answer.code, answer.fate)) {
+    return "status code is malformed or contradicts the parcel's state";
+  }
+  return answer.text.size() <= kMaxAnswerText && is_printable_ascii(answer.text)
+             ? ""
+             : "text is too long or not printable ASCII";
 }
 
 Result<std::string> format_receipt_record(const ReceiptRecord& record) {

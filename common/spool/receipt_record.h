@@ -40,6 +40,12 @@ struct ParcelAnswer {
   std::string text;            // why, one printable line; may be ""
 };
 
+// `words` as a text that an answer may have: other octets than printable ASCII become '?', blanks
+// are one each, and it is cut at kMaxAnswerText.
+std::string answer_text(std::string_view words);
+// What is wrong with it, one phrase; "" when all fields are as described above.
+std::string_view answer_fault(const ParcelAnswer& answer);
+
 struct ReceiptRecord {
   std::string peer;                   // configured name
   std::string fingerprint;            // of the primary key that signed
