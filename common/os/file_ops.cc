@@ -224,15 +224,6 @@ bool FileSystemInfo::is_remote() const {
          kRemoteTypes.end();
 }
 
-Status FileOps::sync_file_system(File& file) {
-  while (::syncfs(file.fd()) != 0) {
-    if (errno != EINTR) {
-      return Status::from_errno("syncfs " + file.path(), errno);
-    }
-  }
-  return Status::ok();
-}
-
 FileOps& real_file_ops() {
   static RealFileOps ops;
   return ops;

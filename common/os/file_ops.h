@@ -72,10 +72,6 @@ class FileOps {
   virtual void start_writeback(File& /*file*/, std::uint64_t /*offset*/, std::uint64_t /*size*/) {}
   virtual Status fsync(File& file) = 0;
   virtual Status close(File& file) = 0;
-  // syncfs(2): all that was written so far on the file system of `file`, data and names. For
-  // many small files at once one journal commit instead of many (docs/performance.md). Reports
-  // write-back errors since `file` was opened, so open it before the writing begins.
-  virtual Status sync_file_system(File& file);
   // Opens, fsyncs and closes a directory: makes its entries durable.
   virtual Status fsync_dir(const std::string& path) = 0;
   virtual Status rename(const std::string& from, const std::string& to) = 0;

@@ -13,6 +13,9 @@ namespace bsmtp::spool {
 namespace {
 
 constexpr std::uint64_t kMaxMessages = 999999;
+// Far above any parcel, far below where sums of such lengths could overflow.
+constexpr std::uint64_t kMaxItemBytes = std::uint64_t{1} << 42U;
+constexpr std::string_view kVersion = "2";
 
 bool is_clean(std::string_view value) {
   return std::none_of(value.begin(), value.end(),
@@ -99,12 +102,13 @@ class Reader {
   Status message(std::string_view value) {
     const std::string_view name = next_word(value);
     const std::string_view digest = next_word(value);
-    const auto bytes = parse_u64(value);
+    const auto text_bytes = parse_u64(next_word(value));
+    const auto item_bytes = parse_u64(value);
     if (name != accepted_message_name(meta_.messages.size() + 1) || !is_sha256_hex(digest) ||
-        !bytes) {
+        !text_bytes || !item_bytes || *item_bytes > kMaxItemBytes) {
       return malformed(file_, str_cat({"bad message line ", name}));
     }
-    meta_.messages.push_back({std::string(digest), *bytes, {}});
+    meta_.messages.push_back({std::string(digest), *text_bytes, *item_bytes, {}});
     return Status::ok();
   }
 
@@ -186,7 +190,7 @@ std::optional<AcceptedName> parse_accepted_directory_name(std::string_view name)
 
 Result<std::string> format_accepted_meta(const AcceptedMeta& meta) {
   Writer out;
-  out.line("version", "1");
+  out.line("version", kVersion);
   out.line("peer", meta.peer);
   out.line("parcel", meta.parcel_id);
   out.line("digest", meta.digest);
@@ -206,7 +210,8 @@ Result<std::string> format_accepted_meta(const AcceptedMeta& meta) {
   for (const AcceptedMessage& message : meta.messages) {
     const std::string name = accepted_message_name(++index);
     out.line("message",
-             str_cat({name, " ", message.text_digest, " ", std::to_string(message.text_bytes)}));
+             str_cat({name, " ", message.text_digest, " ", std::to_string(message.text_bytes), " ",
+                      std::to_string(message.item_bytes)}));
     for (const AcceptedRefusal& refusal : message.refused) {
       out.line("refused", str_cat({name, " ", std::to_string(refusal.recipient), " ", refusal.code,
                                    " ", refusal.text}));
@@ -232,8 +237,9 @@ Result<AcceptedMeta> parse_accepted_meta(std::string_view text, const std::strin
     const std::string_view key = line.substr(0, colon);
     const std::string_view value = line.substr(colon + 2);
     if (first) {
-      if (key != "version" || value != "1") {
-        return malformed(file, "version is not 1: written by another release");
+      if (key != "version" || value != kVersion) {
+        return malformed(file,
+                         str_cat({"version is not ", kVersion, ": written by another release"}));
       }
       first = false;
       continue;

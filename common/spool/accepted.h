@@ -1,9 +1,10 @@
 // The file `meta` of inbound/accepted/<peer>.<id>/ and inbound/deferred/<peer>.<id>/: what
 // bsmtp-in proved about a parcel and each of its messages, and what bsmtp-dispatch needs to
 // deliver it. bsmtp-in writes it once, before the rename that accepts; nobody changes it after.
-// Text form: "key: value" lines, LF, first line "version: 1"; unknown keys are refused, so an
-// older program never delivers by half of what a newer one wrote. The messages lie beside it
-// as items named accepted_message_name(1..count): MAIL, RCPT.., DATA, stuffed CRLF text, ".".
+// Text form: "key: value" lines, LF, first line "version: 2"; unknown keys are refused, so an
+// older program never delivers by half of what a newer one wrote. The messages lie beside it in
+// one file, kAcceptedMessagesName: items (MAIL, RCPT.., DATA, stuffed CRLF text, ".") one right
+// after another in the order of meta, which tells the length of each.
 // May not: hold anything not covered by the verification. Threads: values, pure functions.
 #pragma once
 
@@ -19,6 +20,7 @@
 namespace bsmtp::spool {
 
 inline constexpr std::string_view kAcceptedMetaName = "meta";
+inline constexpr std::string_view kAcceptedMessagesName = "messages";
 
 // A recipient (or a whole message) that this gateway may not deliver for this peer: the
 // dispatcher writes the DSN instead of delivering.
@@ -31,6 +33,7 @@ struct AcceptedRefusal {
 struct AcceptedMessage {
   std::string text_digest;       // SHA-256 of the unstuffed CRLF text, 64 lower-case hex digits
   std::uint64_t text_bytes = 0;  // of that text
+  std::uint64_t item_bytes = 0;  // of the whole item in the file
   std::vector<AcceptedRefusal> refused;
 };
 
@@ -48,7 +51,8 @@ struct AcceptedMeta {
   std::vector<AcceptedMessage> messages;  // in batch order; message i is messages[i - 1]
 };
 
-// "000001" for 1; at most six digits (10^6 - 1 messages).
+// How message `index` is called in meta and towards an admin: "000001" for 1; at most six digits
+// (10^6 - 1 messages).
 std::string accepted_message_name(std::uint64_t index);
 // Directory name "<peer>.<parcel id>" and back; nullopt for anything else.
 struct AcceptedName {

@@ -17,6 +17,8 @@ constexpr std::string_view kRcpt = "RCPT TO:";
 constexpr std::string_view kData = "DATA";
 constexpr std::string_view kCrLf = "\r\n";
 constexpr std::string_view kEndMark = ".\r\n";
+// An item of at most so many octets is read at once and kept while its reader lives.
+constexpr std::uint64_t kKeptItem = 16384;
 
 // Removes the dot that every stuffed line starts with. Sees only CRLF text.
 class UnstuffSource final : public Source {
@@ -173,37 +175,63 @@ Status ItemWriter::commit(const std::function<Status()>& before_rename) {
 Result<ItemReader> ItemReader::open(os::FileOps& ops, const std::string& path,
                                     const Limits& limits) {
   TRY_ASSIGN(os::File file, ops.open(path, os::kReadOnly, 0));
-  ItemReader reader(ops, std::move(file));
-  os::FileSource source(ops, reader.file_);
-  mail::LineReader lines(source, mail::kMaxCommandLine, true);
-  const auto broken = [&](const Status& why) {
-    return why.is_permanent() ? Status::permanent("5.6.0", str_cat({path, ": ", why.text()})) : why;
-  };
-  const Status parsed = parse_envelope(lines, limits.max_recipients, reader.envelope_);
-  if (!parsed.is_ok()) {
-    return broken(parsed);
-  }
-  reader.text_offset_ = lines.offset();
-  TRY_ASSIGN(const os::FileInfo info, ops.stat(reader.file_));
-  reader.file_size_ = info.size;
-  const std::string_view end = "\r\n.\r\n";
-  std::array<char, 5> tail{};
-  if (info.size < reader.text_offset_ + kEndMark.size()) {
-    return broken(Status::permanent("5.6.0", "has no end mark"));
-  }
-  TRY_ASSIGN(const std::size_t n, ops.read_at(reader.file_, tail, info.size - tail.size()));
-  if (std::string_view(tail.data(), n) != end) {
-    return broken(Status::permanent("5.6.0", "does not end in CRLF.CRLF"));
-  }
+  TRY_ASSIGN(const os::FileInfo info, ops.stat(file));
+  ItemReader reader(ops, std::make_shared<os::File>(std::move(file)), {0, info.size});
+  TRY(reader.read(limits));
   return reader;
 }
 
+Result<ItemReader> ItemReader::open(os::FileOps& ops, std::shared_ptr<const os::File> file,
+                                    const Range& range, const Limits& limits) {
+  ItemReader reader(ops, std::move(file), range);
+  TRY(reader.read(limits));
+  return reader;
+}
+
+Status ItemReader::read(const Limits& limits) {
+  const auto broken = [&](std::string_view why) {
+    const std::string where =
+        range_.offset == 0 ? "" : str_cat({", octet ", std::to_string(range_.offset)});
+    return Status::permanent("5.6.0", str_cat({file_->path(), where, ": ", why}));
+  };
+  if (range_.length <= kKeptItem) {
+    auto whole = std::make_unique<std::string>(range_.length, '\0');
+    os::RangeSource range(*ops_, *file_, range_.offset, range_.length);
+    for (std::size_t got = 0; got < whole->size();) {
+      TRY_ASSIGN(const std::size_t n, range.read(std::span<char>(*whole).subspan(got)));
+      got += n;
+    }
+    whole_ = std::move(whole);
+  }
+  const auto source = octets(0, range_.length);
+  mail::LineReader lines(*source, mail::kMaxCommandLine, true);
+  const Status parsed = parse_envelope(lines, limits.max_recipients, envelope_);
+  if (!parsed.is_ok()) {
+    return parsed.is_permanent() ? broken(parsed.text()) : parsed;
+  }
+  text_offset_ = lines.offset();
+  if (range_.length < text_offset_ + kEndMark.size()) {
+    return broken("has no end mark");
+  }
+  const std::string_view end = "\r\n.\r\n";
+  StringSink tail(end.size());
+  TRY(copy(*octets(range_.length - end.size(), end.size()), tail).status());
+  return tail.str() == end ? Status::ok() : broken("does not end in CRLF.CRLF");
+}
+
+std::unique_ptr<Source> ItemReader::octets(std::uint64_t offset, std::uint64_t length) const {
+  if (whole_) {
+    return std::make_unique<StringSource>(std::string_view(*whole_).substr(offset, length));
+  }
+  return std::make_unique<os::RangeSource>(*ops_, *file_, range_.offset + offset, length);
+}
+
 std::unique_ptr<Source> ItemReader::stuffed_text() const {
-  return std::make_unique<os::RangeSource>(*ops_, file_, text_offset_, text_size());
+  return octets(text_offset_, text_size());
 }
 
 std::unique_ptr<Source> ItemReader::transaction() const {
-  return std::make_unique<os::RangeSource>(*ops_, file_, 0, file_size_);
+  return octets(0, range_.length);
 }
 
 std::unique_ptr<Source> ItemReader::plain_text() const {

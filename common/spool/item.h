@@ -1,6 +1,7 @@
-// Items: one file = one complete BSMTP transaction,
+// Items: one complete BSMTP transaction each,
 //   MAIL FROM:<..> params CRLF (RCPT TO:<..> params CRLF)+ DATA CRLF stuffed-CRLF-text . CRLF
-// used in peers/<p>/incoming, parcel directories, inbound/accepted and notices/ready.
+// as a file of its own in peers/<p>/incoming, parcel directories and notices/ready, and one after
+// another in the one file of an accepted parcel.
 // ItemWriter makes one durably; ItemReader takes one apart again without copying its text.
 // Guarantees: what is committed is whole and survives a power loss; what is not committed leaves
 // nothing behind but (after a crash) a file in tmp/ that the sweep removes.
@@ -78,24 +79,37 @@ class ItemReader {
     return open(ops, path, Limits());
   }
 
+  // The item in `length` octets from `offset` of a file that several readers may share. A file
+  // that ends before is temporary 4.3.0.
+  struct Range {
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;
+  };
+  static Result<ItemReader> open(os::FileOps& ops, std::shared_ptr<const os::File> file,
+                                 const Range& range, const Limits& limits);
+
   const mail::Envelope& envelope() const { return envelope_; }
-  const std::string& path() const { return file_.path(); }
-  std::uint64_t file_size() const { return file_size_; }
+  const std::string& path() const { return file_->path(); }
+  std::uint64_t item_size() const { return range_.length; }
   // Stuffed text with CRLF line ends, without the end mark: what follows DATA on the wire.
-  std::uint64_t text_size() const { return file_size_ - 3 - text_offset_; }
-  std::uint64_t text_offset() const { return text_offset_; }
+  std::uint64_t text_size() const { return range_.length - 3 - text_offset_; }
+  std::uint64_t text_offset() const { return text_offset_; }  // in the item
   // Each call starts anew; the reader must outlive the source.
   std::unique_ptr<Source> stuffed_text() const;  // text_size() octets
-  std::unique_ptr<Source> transaction() const;   // the whole file, as a batch takes it
+  std::unique_ptr<Source> transaction() const;   // the whole item, as a batch takes it
   std::unique_ptr<Source> plain_text() const;    // unstuffed (CRLF): digests, DSNs, bsmtpctl show
 
  private:
-  ItemReader(os::FileOps& ops, os::File file) : ops_(&ops), file_(std::move(file)) {}
+  ItemReader(os::FileOps& ops, std::shared_ptr<const os::File> file, const Range& range)
+      : ops_(&ops), file_(std::move(file)), range_(range) {}
+  Status read(const Limits& limits);
+  std::unique_ptr<Source> octets(std::uint64_t offset, std::uint64_t length) const;
 
   os::FileOps* ops_;
-  os::File file_;
+  std::shared_ptr<const os::File> file_;
+  Range range_;
+  std::unique_ptr<const std::string> whole_;  // of a small item: read once
   mail::Envelope envelope_;
-  std::uint64_t file_size_ = 0;
   std::uint64_t text_offset_ = 0;
 };
 

@@ -13,6 +13,7 @@
 #include "common/os/identity.h"
 #include "common/parcel/inspect.h"
 #include "common/parcel/opener.h"
+#include "common/spool/accepted.h"
 #include "common/spool/item.h"
 #include "mda/ctl/ctl_handlers.h"
 #include "mda/ctl/ctl_identity.h"
@@ -123,26 +124,27 @@ int report(Context& context, const parcel::OpenResult& result, const std::string
   return kExitOk;
 }
 
-// 000001 (a transaction) becomes 000001.eml (the message) and 000001.envelope (its head).
-Status split_messages(os::FileOps& ops, const MessageWriter& writer) {
-  for (std::uint64_t n = 1; n <= writer.messages().size(); ++n) {
-    const std::string path = writer.message_path(n);
-    {
-      TRY_ASSIGN(const spool::ItemReader item, spool::ItemReader::open(ops, path));
-      TRY_ASSIGN(os::File mail, ops.open(path + ".eml", os::kCreateNew, 0640));
-      os::FileSink mail_sink(ops, mail);
-      TRY(copy(*item.plain_text(), mail_sink).status());
-      TRY(mail_sink.finish());
-      TRY_ASSIGN(os::File raw, ops.open(path, os::kReadOnly, 0));
-      os::RangeSource head(ops, raw, 0, item.text_offset());
-      TRY_ASSIGN(os::File envelope, ops.open(path + ".envelope", os::kCreateNew, 0640));
-      os::FileSink envelope_sink(ops, envelope);
-      TRY(copy(head, envelope_sink).status());
-      TRY(envelope_sink.finish());
-    }
-    TRY(ops.unlink(path));
+Status write_new(os::FileOps& ops, const std::string& path, Source& source) {
+  TRY_ASSIGN(os::File file, ops.open(path, os::kCreateNew, 0640));
+  os::FileSink sink(ops, file);
+  TRY(copy(source, sink).status());
+  return sink.finish();
+}
+
+// Of the first message 000001.eml (its text) and 000001.envelope (its head), and so on.
+Status split_messages(os::FileOps& ops, MessageWriter& writer, const std::string& directory) {
+  TRY(writer.finish());
+  std::uint64_t number = 0;
+  for (const WrittenMessage& message : writer.messages()) {
+    TRY_ASSIGN(
+        const spool::ItemReader item,
+        spool::ItemReader::open(ops, writer.file(), {message.offset, message.item_bytes}, {}));
+    const std::string path = str_cat({directory, "/", spool::accepted_message_name(++number)});
+    TRY(write_new(ops, path + ".eml", *item.plain_text()));
+    os::RangeSource head(ops, *writer.file(), message.offset, item.text_offset());
+    TRY(write_new(ops, path + ".envelope", head));
   }
-  return Status::ok();
+  return ops.unlink(str_cat({directory, "/", spool::kAcceptedMessagesName}));
 }
 
 // A new directory of the caller's, given to the owner of the verify home. The descriptor reaches
@@ -208,7 +210,7 @@ Result<int> parcel_extract(Context& context, const Arguments& arguments) {
   Status done = result.status();
   const bool good = result.is_ok() && std::holds_alternative<parcel::Opened>(*result);
   if (good) {
-    done = split_messages(ops, writer);
+    done = split_messages(ops, writer, inside);
   }
   if (!good || !done.is_ok()) {  // nothing unverified stays behind
     const auto names = ops.list(inside);

@@ -100,13 +100,13 @@ Result<int> queue_list(Context& context, const Arguments& arguments) {
       if (envelope.recipients.size() > 1) {
         first += " and " + std::to_string(envelope.recipients.size() - 1) + " more";
       }
-      table.add({peer, id, age_text(id_time(id).value_or(now), now), bytes_text(item->file_size()),
+      table.add({peer, id, age_text(id_time(id).value_or(now), now), bytes_text(item->item_size()),
                  "<" + printable(envelope.sender, 60) + ">", printable(first, 80)});
       json.object()
           .field("peer", peer)
           .field("id", id)
           .field("arrived", time_text(id_time(id).value_or(now)))
-          .count("octets", item->file_size());
+          .count("octets", item->item_size());
       envelope_json(json, envelope);
       json.end();
     }
@@ -128,7 +128,7 @@ Result<int> queue_show(Context& context, const Arguments& arguments) {
   if (context.json) {
     Json json;
     json.object().field("peer", found.peer).field("id", found.id).field("file", found.path);
-    json.count("octets", item.file_size());
+    json.count("octets", item.item_size());
     envelope_json(json, item.envelope());
     if (arguments.has("text")) {
       StringSink text(64U << 20U);
@@ -140,7 +140,7 @@ Result<int> queue_show(Context& context, const Arguments& arguments) {
   }
   context.out << "id         " << found.id << "\npeer       " << found.peer << "\narrived    "
               << time_text(id_time(found.id).value_or(TimePoint{})) << "\nsize       "
-              << item.file_size() << " octets\nfile       " << found.path << "\nsender     <"
+              << item.item_size() << " octets\nfile       " << found.path << "\nsender     <"
               << printable(item.envelope().sender, 320) << ">\n";
   for (const auto& recipient : item.envelope().recipients) {
     context.out << "recipient  <" << printable(recipient.address, 320) << ">"

@@ -5,7 +5,7 @@
 #include "common/base/id.h"
 #include "common/base/text.h"
 #include "common/os/file_ops.h"
-#include "common/spool/accepted.h"
+#include "common/spool/accepted_parcel.h"
 #include "common/spool/item.h"
 #include "common/spool/parcel_dir.h"
 #include "common/spool/spool.h"
@@ -15,8 +15,6 @@
 
 namespace bsmtp::mda::ctl {
 namespace {
-
-constexpr std::size_t kMaxMeta = 256U << 20U;
 
 struct ParcelRow {
   std::string where;  // stage, "accepted" or "deferred"
@@ -56,17 +54,22 @@ bool is_inbound(const ParcelRow& row) {
   return row.where == "accepted" || row.where == "deferred";
 }
 
-// Number of messages and, outbound, octets of the entity; zeros when it vanished meanwhile.
+// Number of messages (inbound: with work left) and octets of the entity or, inbound, of all
+// messages; zeros when it vanished meanwhile.
 struct ParcelSize {
   std::uint64_t messages = 0;
   std::uint64_t octets = 0;
 };
 ParcelSize size_of(os::FileOps& ops, const ParcelRow& row) {
   ParcelSize size;
-  const auto names = ops.list(is_inbound(row) ? row.path : row.path + "/items");
-  for (const std::string& name : names.is_ok() ? *names : std::vector<std::string>{}) {
-    size.messages += name == spool::kAcceptedMetaName ? 0U : 1U;
+  if (is_inbound(row)) {
+    if (const auto parcel = spool::AcceptedParcel::load(ops, row.path); parcel.is_ok()) {
+      size = {parcel->open_messages().size(), parcel->messages_size()};
+    }
+    return size;
   }
+  const auto names = ops.list(row.path + "/items");
+  size.messages = names.is_ok() ? names->size() : 0;
   if (const auto info = ops.stat(row.path + "/entity"); info.is_ok()) {
     size.octets = info->size;
   }
@@ -99,12 +102,12 @@ Status show_outbound(Context& context, const spool::Spool& spool, const ParcelRo
       context.err << "bsmtpctl: " << item.status().text() << "\n";
       continue;
     }
-    json.object().field("item", id).count("octets", item->file_size());
+    json.object().field("item", id).count("octets", item->item_size());
     envelope_json(json, item->envelope());
     json.end();
     if (!context.json) {
       context.out << "  " << id << "  <" << printable(item->envelope().sender, 320) << "> -> "
-                  << item->envelope().recipients.size() << " recipients, " << item->file_size()
+                  << item->envelope().recipients.size() << " recipients, " << item->item_size()
                   << " octets\n";
     }
   }
@@ -113,9 +116,8 @@ Status show_outbound(Context& context, const spool::Spool& spool, const ParcelRo
 }
 
 Status show_inbound(Context& context, const spool::Spool& spool, const ParcelRow& row, Json& json) {
-  const std::string file = str_cat({row.path, "/", spool::kAcceptedMetaName});
-  TRY_ASSIGN(const std::string text, os::read_file(spool.ops(), file, kMaxMeta));
-  TRY_ASSIGN(const auto meta, spool::parse_accepted_meta(text, file));
+  TRY_ASSIGN(const auto parcel, spool::AcceptedParcel::load(spool.ops(), row.path));
+  const spool::AcceptedMeta& meta = parcel.meta();
   json.field("digest", meta.digest)
       .field("fingerprint", meta.fingerprint)
       .field("accepted", time_text(meta.accepted))
@@ -135,15 +137,21 @@ Status show_inbound(Context& context, const spool::Spool& spool, const ParcelRow
         .count("octets", message.text_bytes)
         .field("text_digest", message.text_digest)
         .count("refused", message.refused.size());
-    const auto item = spool::ItemReader::open(spool.ops(), str_cat({row.path, "/", name}));
+    const auto& open = parcel.open_messages();
+    const bool finished = !std::binary_search(open.begin(), open.end(), i + 1);
+    json.flag("finished", finished);
+    const auto item = parcel.open_message(i + 1);
     if (item.is_ok()) {
       envelope_json(json, item->envelope());
+    } else {
+      json.field("damaged", item.status().text());
     }
     json.end();
     if (!context.json) {
       context.out << "  " << name << "  <"
                   << (item.is_ok() ? printable(item->envelope().sender, 320) : "?") << "> "
-                  << message.text_bytes << " octets" << (item.is_ok() ? "" : ", delivered or moved")
+                  << message.text_bytes << " octets" << (finished ? ", finished" : "")
+                  << (item.is_ok() ? "" : ", damaged: " + printable(item.status().text()))
                   << (message.refused.empty() ? "" : ", refused by policy") << "\n";
       for (const auto& refusal : message.refused) {
         context.out << "    " << refusal.code << " " << printable(refusal.text) << "\n";
@@ -168,7 +176,7 @@ Result<int> parcel_list(Context& context, const Arguments& arguments) {
     const ParcelSize size = size_of(spool.ops(), row);
     const TimePoint made = id_time(row.id).value_or(now);
     table.add({row.where, row.peer, row.id, age_text(made, now), std::to_string(size.messages),
-               is_inbound(row) ? "" : bytes_text(size.octets)});
+               bytes_text(size.octets)});
     json.object()
         .field("stage", row.where)
         .field("peer", row.peer)

@@ -3,18 +3,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <unordered_set>
 
 #include "common/base/id.h"
 #include "common/base/text.h"
 #include "common/digest/sha256.h"
 #include "common/os/fd_stream.h"
-#include "common/spool/fields.h"
 
 namespace bsmtp::mda {
 namespace {
-
-constexpr std::size_t kMaxMeta = 256U << 20U;  // 10^6 messages with refusals
-constexpr std::string_view kDeferralName = "state";
 
 Result<std::vector<std::string>> list_names(const spool::Spool& spool, const std::string& dir) {
   std::vector<std::string> names;
@@ -25,19 +22,7 @@ Result<std::vector<std::string>> list_names(const spool::Spool& spool, const std
   return names;
 }
 
-Result<DeferralState> read_deferral(os::FileOps& ops, const std::string& dir) {
-  const std::string file = str_cat({dir, "/", kDeferralName});
-  std::string text;
-  TRY_ASSIGN(text, os::read_file(ops, file, spool::kMaxFieldsFile));
-  spool::Fields fields;
-  TRY_ASSIGN(fields, spool::Fields::parse(text, file));
-  DeferralState state;
-  state.attempts = fields.get_number("attempts");
-  state.next = fields.get_time("next").value_or(TimePoint());
-  return state;
-}
-
-// Messages in batch order into one file, so that quarantine shows what came.
+// The messages in batch order, so that quarantine shows what came.
 Status write_batch(const spool::Spool& spool, const AcceptedDir& dir, const std::string& path,
                    spool::QuarantineEntry& entry) {
   os::FileOps& ops = spool.ops();
@@ -45,12 +30,7 @@ Status write_batch(const spool::Spool& spool, const AcceptedDir& dir, const std:
   TRY_ASSIGN(file, ops.open(path, os::kCreateNew, spool::kFileMode));
   os::FileSink sink(ops, file);
   digest::Sha256Sink hashing(&sink);
-  for (const std::uint64_t index : dir.messages()) {
-    os::File message;
-    TRY_ASSIGN(message, ops.open(dir.message_path(index), os::kReadOnly, 0));
-    os::FileSource source(ops, message);
-    TRY(copy(source, hashing).status());
-  }
+  TRY(copy(*dir.all_messages(), hashing).status());
   TRY(sink.finish());
   TRY(ops.fsync(file));
   entry.sha256 = hashing.hex();
@@ -67,9 +47,9 @@ Result<std::vector<std::string>> AcceptedDir::list_deferred(const spool::Spool& 
   return list_names(spool, spool.paths().deferred());
 }
 
-DeferralState AcceptedDir::peek_deferral(const spool::Spool& spool, const std::string& name) {
-  auto state = read_deferral(spool.ops(), str_cat({spool.paths().deferred(), "/", name}));
-  return state.is_ok() ? state.value() : DeferralState();
+spool::Deferral AcceptedDir::peek_deferral(const spool::Spool& spool, const std::string& name) {
+  auto state = spool::read_deferral(spool.ops(), str_cat({spool.paths().deferred(), "/", name}));
+  return state.is_ok() ? state.value() : spool::Deferral();
 }
 
 Result<std::optional<AcceptedDir>> AcceptedDir::claim(const spool::Spool& spool,
@@ -109,65 +89,27 @@ std::string AcceptedDir::path() const {
   return str_cat({deferred_ ? spool_->paths().deferred() : spool_->paths().accepted(), "/", name_});
 }
 
-std::string AcceptedDir::message_path(std::uint64_t index) const {
-  return str_cat({path(), "/", spool::accepted_message_name(index)});
-}
-
 Status AcceptedDir::load() {
-  const std::string file = str_cat({path(), "/", spool::kAcceptedMetaName});
-  std::string text;
-  TRY_ASSIGN(text, os::read_file(spool_->ops(), file, kMaxMeta));
-  TRY_ASSIGN(meta_, spool::parse_accepted_meta(text, file));
-  if (spool::accepted_directory_name(meta_.peer, meta_.parcel_id) != name_) {
+  TRY_ASSIGN(parcel_, spool::AcceptedParcel::load(spool_->ops(), path()));
+  if (spool::accepted_directory_name(meta().peer, meta().parcel_id) != name_) {
     return Status::temporary(
-        "4.3.0", str_cat({file,
+        "4.3.0", str_cat({path(), "/", spool::kAcceptedMetaName,
                           ": names another peer or parcel than its directory; the parcel "
                           "stays undelivered: look at it and rename the directory"}));
-  }
-  const auto state = read_deferral(spool_->ops(), path());
-  if (state.is_ok()) {
-    deferral_ = state.value();
-  }
-  return load_messages();
-}
-
-Status AcceptedDir::load_messages() {
-  std::vector<std::string> names;
-  TRY_ASSIGN(names, spool_->ops().list(path()));
-  for (const std::string& name : names) {
-    const auto index = parse_u64(name);
-    if (index && *index >= 1 && *index <= meta_.messages.size() &&
-        name == spool::accepted_message_name(*index)) {
-      messages_.push_back(*index);
-    }
-  }
-  std::sort(messages_.begin(), messages_.end());
-  // `state` is written before finished messages are removed, so without it all must be there.
-  const bool may_lack = std::find(names.begin(), names.end(), kDeferralName) != names.end();
-  if (!may_lack && messages_.size() != meta_.messages.size()) {
-    return Status::temporary(
-        "4.3.0", str_cat({path(), ": has ", std::to_string(messages_.size()),
-                          " messages, meta "
-                          "says ",
-                          std::to_string(meta_.messages.size()),
-                          "; the parcel stays undelivered: restore the missing files"}));
   }
   return Status::ok();
 }
 
-Status AcceptedDir::defer(const DeferralState& state, const std::vector<std::uint64_t>& finished) {
-  spool::Fields fields;
-  fields.set_number("attempts", state.attempts);
-  fields.set_time("next", state.next);
+Status AcceptedDir::defer(const spool::Deferral& state,
+                          const std::vector<std::uint64_t>& finished) {
+  std::vector<std::uint64_t> open = messages();
+  const std::unordered_set<std::uint64_t> done(finished.begin(), finished.end());
+  std::erase_if(open, [&](std::uint64_t index) { return done.count(index) != 0; });
   os::FileOps& ops = spool_->ops();
   TRY(os::write_file_atomically(ops, path(), spool_->paths().inbound_tmp(),
-                                std::string(kDeferralName), fields.format()));
-  for (const std::uint64_t index : finished) {
-    // Its outcome is in the ledger: if the removal is lost, the message is skipped by that.
-    TRY(os::remove_if_exists(ops, message_path(index)));
-    std::erase(messages_, index);
-  }
-  deferral_ = state;
+                                std::string(spool::kDeferralName),
+                                spool::format_deferral(state, open)));
+  parcel_->set_deferral(state, std::move(open));
   if (!deferred_) {
     TRY(ops.rename(path(), str_cat({spool_->paths().deferred(), "/", name_})));
     deferred_ = true;
@@ -196,8 +138,8 @@ Result<std::string> AcceptedDir::quarantine(const spool::Quarantine& quarantine,
   spool::QuarantineEntry entry;
   entry.code = code;
   entry.reason = reason;
-  entry.peer = meta_.peer;
-  entry.queue_id = meta_.queue_id;
+  entry.peer = meta().peer;
+  entry.queue_id = meta().queue_id;
   Status status = write_batch(*spool_, *this, raw, entry);
   if (!status.is_ok()) {
     (void)os::remove_if_exists(spool_->ops(), raw);

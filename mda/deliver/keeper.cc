@@ -106,7 +106,7 @@ void ParcelKeeper::conclude(OpenParcel& parcel) {
       status = parcel.dir.remove();
     }
   } else {
-    DeferralState state = parcel.dir.deferral();
+    spool::Deferral state = parcel.dir.deferral();
     ++state.attempts;
     state.next = shared_.clock.now() + back_off(state.attempts, shared_.config->retry_initial,
                                                 shared_.config->retry_maximum);

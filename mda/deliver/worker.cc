@@ -191,8 +191,7 @@ void DeliveryWorker::deliver(const ParcelQueue::Job& job) {
 
 Status DeliveryWorker::prepare(Attempt& attempt) {
   const ParcelQueue::Job& job = attempt.job;
-  auto item =
-      spool::ItemReader::open(shared_.spool.ops(), job.parcel->dir.message_path(job.message));
+  auto item = job.parcel->dir.open_message(job.message);
   if (!item.is_ok()) {
     return item.status();
   }

@@ -243,7 +243,7 @@ void DeliveryWorker::complete(Attempt attempt) {
     shared_.queue.give_back(attempt.job, true);
     return;
   }
-  attempt.item.reset();  // before the keeper removes the file
+  attempt.item.reset();  // before the keeper removes the parcel
   shared_.queue.settled(attempt.job, attempt.finished);
 }
 
@@ -320,7 +320,7 @@ void DeliveryWorker::log_results(const Attempt& attempt) const {
 }
 
 void DeliveryWorker::unreadable(const ParcelQueue::Job& job, const Status& why) {
-  // One bad file keeps its parcel in deferred/, the other messages go on.
+  // One bad message keeps its parcel in deferred/, the other messages go on.
   log::alarm(str_cat({meta_of(job).parcel_id, ".", std::to_string(job.message)}),
              str_cat({"message cannot be read, the others go on: ", why.text()}));
   flush();

@@ -12,31 +12,23 @@ namespace {
 
 constexpr std::size_t kMaxMeta = 256U << 20U;
 
-Result<mail::Envelope> read_envelope(os::FileOps& ops, const std::string& path,
-                                     std::size_t max_recipients) {
-  TRY_ASSIGN(os::File file, ops.open(path, os::kReadOnly, 0));
-  os::FileSource source(ops, file);
+Result<mail::Envelope> read_envelope(os::FileOps& ops, const os::File& file,
+                                     const WrittenMessage& message, std::size_t max_recipients) {
+  os::RangeSource source(ops, file, message.offset, message.item_bytes);
   TRY_ASSIGN(const mail::TransactionHead head, mail::read_transaction_head(source, max_recipients));
   return head.envelope;
 }
 
-Status sync_file(os::FileOps& ops, const std::string& path) {
-  TRY_ASSIGN(os::File file, ops.open(path, os::kReadOnly, 0));
-  return ops.fsync(file);
-}
-
 }  // namespace
 
-Acceptance::Acceptance(const spool::Spool& spool, std::string directory, os::File handle)
+Acceptance::Acceptance(const spool::Spool& spool, std::string directory)
     : spool_(&spool),
       directory_(std::move(directory)),
-      handle_(std::move(handle)),
       writer_(std::make_unique<MessageWriter>(spool.ops(), directory_)) {}
 
 Acceptance::Acceptance(Acceptance&& other) noexcept
     : spool_(other.spool_),
       directory_(std::exchange(other.directory_, "")),
-      handle_(std::move(other.handle_)),
       writer_(std::move(other.writer_)),
       refused_(other.refused_) {}
 
@@ -50,12 +42,7 @@ Result<Acceptance> Acceptance::begin(const spool::Spool& spool, TimePoint now) {
   TRY_ASSIGN(const std::string id, make_id(now));
   const std::string directory = str_cat({spool.paths().inbound_tmp(), "/", id});
   TRY(os::ensure_directory(spool.ops(), directory, spool::kDirMode));
-  auto handle = spool.ops().open(directory, os::kDirectory, 0);
-  if (!handle.is_ok()) {
-    (void)os::remove_tree(spool.ops(), directory);
-    return handle.status();
-  }
-  return Acceptance(spool, directory, std::move(*handle));
+  return Acceptance(spool, directory);
 }
 
 Result<spool::AcceptedMeta> Acceptance::make_meta(const Commit& commit) {
@@ -73,16 +60,16 @@ Result<spool::AcceptedMeta> Acceptance::make_meta(const Commit& commit) {
   meta.peer_host = commit.peer->host;
   meta.queue_id = printable(commit.queue_id, 100);
   meta.annotate = commit.peer->annotate ? printable(opened.mic_check, 200) : "";
-  const auto& written = writer_->messages();
-  for (std::size_t i = 0; i < written.size(); ++i) {
+  for (const WrittenMessage& written : writer_->messages()) {
     TRY_ASSIGN(
         const mail::Envelope envelope,
-        read_envelope(spool_->ops(), writer_->message_path(i + 1), commit.config->max_recipients));
+        read_envelope(spool_->ops(), *writer_->file(), written, commit.config->max_recipients));
     spool::AcceptedMessage message;
-    message.text_digest = written[i].text_digest;
-    message.text_bytes = written[i].text_bytes;
+    message.text_digest = written.text_digest;
+    message.text_bytes = written.text_bytes;
+    message.item_bytes = written.item_bytes;
     message.refused =
-        authorise(*commit.config, *commit.peer, envelope, written[i].received, commit.route);
+        authorise(*commit.config, *commit.peer, envelope, written.received, commit.route);
     for (const auto& refusal : message.refused) {
       refused_ += refusal.recipient == 0 ? envelope.recipients.size() : 1;
     }
@@ -109,18 +96,12 @@ Result<std::optional<CommitOutcome>> Acceptance::known(const std::string& direct
 
 Status Acceptance::write_durably(const std::string& meta) {
   os::FileOps& ops = spool_->ops();
-  const std::size_t messages = writer_->messages().size();
-  const bool all_at_once = messages > kMaxSingleSyncs;
-  for (std::size_t n = 1; !all_at_once && n <= messages; ++n) {
-    TRY(sync_file(ops, writer_->message_path(n)));
-  }
   TRY_ASSIGN(os::File file, ops.open(str_cat({directory_, "/", spool::kAcceptedMetaName}),
                                      os::kCreateNew, spool::kFileMode));
   TRY(ops.write(file, meta));
-  if (all_at_once) {
-    TRY(ops.close(file));
-    return ops.sync_file_system(handle_);
-  }
+  // Both are written before the first sync, so that its commit of the journal serves both.
+  ops.start_writeback(file, 0, meta.size());
+  TRY(ops.fsync(*writer_->file()));
   TRY(ops.fsync(file));
   TRY(ops.close(file));
   return ops.fsync_dir(directory_);
@@ -135,6 +116,7 @@ Result<CommitOutcome> Acceptance::commit(const Commit& commit) {
   if (waiting) {
     return *waiting;
   }
+  TRY(writer_->finish());
   TRY_ASSIGN(const spool::AcceptedMeta meta, make_meta(commit));
   TRY_ASSIGN(const std::string text, spool::format_accepted_meta(meta));
   TRY(write_durably(text));

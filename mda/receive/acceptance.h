@@ -18,10 +18,6 @@
 
 namespace bsmtp::mda {
 
-// A parcel with more messages is put on disk by one syncfs instead of one fsync per file. Below
-// that fsync disturbs the other users of the file system less and costs about the same.
-inline constexpr std::size_t kMaxSingleSyncs = 4;
-
 enum class CommitOutcome {
   kAccepted,
   kDuplicate,  // there already, with the same digest
@@ -55,7 +51,7 @@ class Acceptance {
   std::uint64_t refused() const { return refused_; }
 
  private:
-  Acceptance(const spool::Spool& spool, std::string directory, os::File handle);
+  Acceptance(const spool::Spool& spool, std::string directory);
   Result<spool::AcceptedMeta> make_meta(const Commit& commit);
   Status write_durably(const std::string& meta);
   Result<std::optional<CommitOutcome>> known(const std::string& directory,
@@ -63,7 +59,6 @@ class Acceptance {
 
   const spool::Spool* spool_;
   std::string directory_;  // "" when committed or moved from
-  os::File handle_;        // of the directory, since before the first write
   std::unique_ptr<MessageWriter> writer_;
   std::uint64_t refused_ = 0;
 };

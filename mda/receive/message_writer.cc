@@ -9,6 +9,8 @@
 namespace bsmtp::mda {
 namespace {
 
+constexpr int kCreateReadable = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
+
 // Only counts Received fields: a header over the limits is the recipient's business, not ours.
 mail::HeaderScanner::Options scanner_options() {
   mail::HeaderScanner::Options options;
@@ -22,12 +24,8 @@ mail::HeaderScanner::Options scanner_options() {
 }  // namespace
 
 struct MessageWriter::Open {
-  Open(os::FileOps& ops, os::File opened)
-      : file(std::move(opened)), sink(ops, file), scanner(scanner_options()) {}
-
-  os::File file;
-  os::FileSink sink;
-  mail::HeaderScanner scanner;
+  std::uint64_t offset = 0;
+  mail::HeaderScanner scanner{scanner_options()};
   digest::Sha256Sink digest{nullptr};
   mail::Unstuffer plain{digest};
 };
@@ -37,8 +35,15 @@ MessageWriter::MessageWriter(os::FileOps& ops, std::string directory)
 
 MessageWriter::~MessageWriter() = default;
 
-std::string MessageWriter::message_path(std::uint64_t number) const {
-  return str_cat({directory_, "/", spool::accepted_message_name(number)});
+Status MessageWriter::make_file() {
+  if (file_) {
+    return Status::ok();
+  }
+  const std::string path = str_cat({directory_, "/", spool::kAcceptedMessagesName});
+  TRY_ASSIGN(os::File file, ops_.open(path, kCreateReadable, spool::kFileMode));
+  file_ = std::make_shared<os::File>(std::move(file));
+  sink_ = std::make_unique<os::FileSink>(ops_, *file_, os::FileSink::Writeback::kEarly);
+  return Status::ok();
 }
 
 Status MessageWriter::begin_message(const mail::Envelope& envelope, std::size_t /*index*/) {
@@ -47,10 +52,10 @@ Status MessageWriter::begin_message(const mail::Envelope& envelope, std::size_t 
     return Status::ok();
   }
   TRY_ASSIGN(const std::string head, mail::format_transaction_head(envelope));
-  TRY_ASSIGN(os::File file,
-             ops_.open(message_path(messages_.size() + 1), os::kCreateNew, spool::kFileMode));
-  open_ = std::make_unique<Open>(ops_, std::move(file));
-  return open_->sink.write(head);
+  TRY(make_file());
+  open_ = std::make_unique<Open>();
+  open_->offset = sink_->count();
+  return sink_->write(head);
 }
 
 Status MessageWriter::text(std::string_view stuffed) {
@@ -59,7 +64,7 @@ Status MessageWriter::text(std::string_view stuffed) {
   }
   TRY(open_->scanner.write(stuffed));
   TRY(open_->plain.write(stuffed));
-  return open_->sink.write(stuffed);
+  return sink_->write(stuffed);
 }
 
 Status MessageWriter::end_message(const mail::TextFacts& facts) {
@@ -67,12 +72,16 @@ Status MessageWriter::end_message(const mail::TextFacts& facts) {
     return Status::ok();
   }
   TRY(open_->scanner.finish());
-  TRY(open_->sink.write(".\r\n"));
-  TRY(open_->sink.finish());
-  TRY(ops_.close(open_->file));
-  messages_.push_back({open_->digest.hex(), facts.octets, open_->scanner.received()});
+  TRY(sink_->write(".\r\n"));
+  messages_.push_back({open_->digest.hex(), facts.octets, open_->scanner.received(), open_->offset,
+                       sink_->count() - open_->offset});
   open_.reset();
   return Status::ok();
+}
+
+Status MessageWriter::finish() {
+  TRY(make_file());
+  return sink_->finish();
 }
 
 }  // namespace bsmtp::mda

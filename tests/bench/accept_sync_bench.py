@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""How bsmtp-in puts the messages of one parcel on disk: three ways in interleaved rounds.
+"""How the messages of one parcel get on disk: three layouts in interleaved rounds. bsmtp-in does the third.
 
 usage: accept_sync_bench.py [DIRECTORY]     on the file system that is to be measured
 """
@@ -14,14 +14,13 @@ import time
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 TEXT = b"x" * 8000
+META = b"x" * 100
 ROUNDS = 7
 
 
-def write(path, sync):
+def write(path, octets=TEXT):
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    os.write(fd, TEXT)
-    if sync:
-        os.fsync(fd)
+    os.write(fd, octets)
     os.close(fd)
 
 
@@ -31,32 +30,40 @@ def fsync_path(path):
     os.close(fd)
 
 
-def fsync_while_writing(directory, count):
+def files_fsync(directory, count):
     for n in range(count):
-        write("%s/%06d" % (directory, n), True)
-    fsync_path(directory)
-
-
-def fsync_afterwards(directory, count):
-    for n in range(count):
-        write("%s/%06d" % (directory, n), False)
+        write("%s/%06d" % (directory, n))
+    write(directory + "/meta", META * count)
     for n in range(count):
         fsync_path("%s/%06d" % (directory, n))
+    fsync_path(directory + "/meta")
     fsync_path(directory)
 
 
-def syncfs(directory, count):
+def files_syncfs(directory, count):
     fd = os.open(directory, os.O_RDONLY)
     for n in range(count):
-        write("%s/%06d" % (directory, n), False)
+        write("%s/%06d" % (directory, n))
+    write(directory + "/meta", META * count)
     if LIBC.syncfs(fd) != 0:
         raise OSError(ctypes.get_errno(), "syncfs")
     os.close(fd)
 
 
+def one_file(directory, count):
+    fd = os.open(directory + "/messages", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    for _ in range(0, count, 8):
+        os.write(fd, TEXT * min(8, count))
+    os.close(fd)
+    write(directory + "/meta", META * count)
+    fsync_path(directory + "/messages")
+    fsync_path(directory + "/meta")
+    fsync_path(directory)
+
+
 def main():
     root = tempfile.mkdtemp(dir=sys.argv[1] if len(sys.argv) > 1 else None)
-    ways = (fsync_while_writing, fsync_afterwards, syncfs)
+    ways = (files_fsync, files_syncfs, one_file)
     try:
         for count in (1, 4, 10, 100, 1000):
             times = {way: [] for way in ways}
@@ -67,7 +74,7 @@ def main():
                     begin = time.monotonic()
                     way(directory, count)
                     times[way].append(time.monotonic() - begin)
-            best = statistics.median(times[syncfs])
+            best = statistics.median(times[one_file])
             print("%5d messages: " % count + ", ".join(
                 "%s %.1f ms (%.1f)" % (way.__name__, statistics.median(times[way]) * 1000,
                                        statistics.median(times[way]) / best) for way in ways))

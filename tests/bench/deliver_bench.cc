@@ -215,8 +215,14 @@ std::string head_of(std::size_t n) {
   return "MAIL FROM:<ann@domain.co.uk>\r\nRCPT TO:<u" + std::to_string(n) + "@domain.com>\r\n";
 }
 
+struct Message {
+  std::string file;
+  std::streamoff offset;
+  std::size_t length;
+};
+
 // The peer: reads the same files and pipelines MAIL, RCPT, DATA; waits for 354, sends text.
-void bare_client(int port, const std::vector<std::string>& files, std::atomic<std::size_t>& next) {
+void bare_client(int port, const std::vector<Message>& files, std::atomic<std::size_t>& next) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -237,8 +243,11 @@ void bare_client(int port, const std::vector<std::string>& files, std::atomic<st
   send_all(fd, "EHLO bench\r\n");
   reply();
   for (std::size_t i = next++; i < files.size(); i = next++) {
-    std::ifstream in(files[i], std::ios::binary);
-    const std::string item((std::istreambuf_iterator<char>(in)), {});
+    std::string item(files[i].length, '\0');
+    std::ifstream in(files[i].file, std::ios::binary);
+    in.seekg(files[i].offset);
+    in.read(item.data(), static_cast<std::streamsize>(item.size()));
+    need(!in.fail(), "read");
     const std::size_t data = item.find("DATA\r\n") + 6;
     send_all(fd, std::string_view(item).substr(0, data));
     reply();
@@ -252,11 +261,11 @@ void bare_client(int port, const std::vector<std::string>& files, std::atomic<st
   ::close(fd);
 }
 
-// Parcels as bsmtp-in leaves them; the files' names for the bare client.
-std::vector<std::string> make_accepted(const std::string& spool, std::size_t messages,
-                                       std::size_t round) {
+// Parcels as bsmtp-in leaves them; the messages' places for the bare client.
+std::vector<Message> make_accepted(const std::string& spool, std::size_t messages,
+                                   std::size_t round) {
   namespace sp = bsmtp::spool;
-  std::vector<std::string> files;
+  std::vector<Message> files;
   for (std::size_t start = 0; start < messages; start += kPerParcel) {
     const auto now = bsmtp::system_clock().now();
     sp::AcceptedMeta meta;
@@ -270,15 +279,18 @@ std::vector<std::string> make_accepted(const std::string& spool, std::size_t mes
     const std::string final_path =
         spool + "/inbound/accepted/" + sp::accepted_directory_name("remote1", meta.parcel_id);
     fs::create_directory(tmp);
+    std::ofstream all(tmp + "/messages", std::ios::binary);
+    std::streamoff offset = 0;
     for (std::size_t i = 1; i <= kPerParcel; ++i) {
       const std::size_t n = round * 1000000 + start + i;
       const std::string text = text_of(n);
-      meta.messages.push_back({bsmtp::digest::sha256_hex(text), text.size(), {}});
-      std::ofstream(tmp + "/" + sp::accepted_message_name(i), std::ios::binary)
-          << head_of(n) << "DATA\r\n"
-          << text << ".\r\n";
-      files.push_back(final_path + "/" + sp::accepted_message_name(i));
+      const std::string item = head_of(n) + "DATA\r\n" + text + ".\r\n";
+      all << item;
+      meta.messages.push_back({bsmtp::digest::sha256_hex(text), text.size(), item.size(), {}});
+      files.push_back({final_path + "/messages", offset, item.size()});
+      offset += static_cast<std::streamoff>(item.size());
     }
+    all.close();
     std::ofstream(tmp + "/meta") << sp::format_accepted_meta(meta).value();
     fs::rename(tmp, final_path);
   }

@@ -1,8 +1,9 @@
 // The least that can put messages into an MTA: SMTP with PIPELINING over several connections, one
 // thread each, no ledger, no journal, no per-recipient results. Peer of bsmtp-dispatch in
-// deliver_postfix_bench. Arguments: PORT CONNECTIONS DIRECTORY; sends each file below DIRECTORY
-// whose name is all digits (one SMTP transaction in spool form: MAIL, RCPT..., DATA, stuffed text,
-// dot) to 127.0.0.1:PORT. Exit 0 when each got its 250; prints how many.
+// deliver_postfix_bench. Arguments: PORT CONNECTIONS DIRECTORY; sends each message of the
+// accepted parcels in DIRECTORY (one SMTP transaction in spool form: MAIL, RCPT..., DATA, stuffed
+// text, dot; its length stands in `meta`) to 127.0.0.1:PORT. Exit 0 when each got its 250; prints
+// how many.
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -81,14 +82,41 @@ class Connection {
   std::string buffer_;
 };
 
-void client(int port, const std::vector<std::string>& files, std::atomic<std::size_t>& next) {
+struct Message {
+  std::string file;
+  std::streamoff offset;
+  std::size_t length;
+};
+
+std::string read_message(const Message& message) {
+  std::string item(message.length, '\0');
+  std::ifstream in(message.file, std::ios::binary);
+  in.seekg(message.offset);
+  in.read(item.data(), static_cast<std::streamsize>(item.size()));
+  need(!in.fail(), "cannot read " + message.file);
+  return item;
+}
+
+// The messages of one parcel, by the lines "message: NAME DIGEST OCTETS LENGTH" of its meta.
+void add_messages(const std::filesystem::path& parcel, std::vector<Message>& out) {
+  std::ifstream meta(parcel / "meta");
+  std::streamoff offset = 0;
+  for (std::string line; std::getline(meta, line);) {
+    if (line.starts_with("message: ")) {
+      const std::size_t length = std::stoul(line.substr(line.rfind(' ') + 1));
+      out.push_back({(parcel / "messages").string(), offset, length});
+      offset += static_cast<std::streamoff>(length);
+    }
+  }
+}
+
+void client(int port, const std::vector<Message>& messages, std::atomic<std::size_t>& next) {
   Connection connection(port);
   connection.expect("220");
   connection.send("EHLO bench.domain.com\r\n");
   connection.expect("250");
-  for (std::size_t i = next++; i < files.size(); i = next++) {
-    std::ifstream in(files[i], std::ios::binary);
-    const std::string item((std::istreambuf_iterator<char>(in)), {});
+  for (std::size_t i = next++; i < messages.size(); i = next++) {
+    const std::string item = read_message(messages[i]);
     const std::size_t text = item.find("\r\nDATA\r\n") + 8;
     const std::string_view commands = std::string_view(item).substr(0, text);
     connection.send(commands);
@@ -111,21 +139,18 @@ void client(int port, const std::vector<std::string>& files, std::atomic<std::si
 
 int main(int argc, char** argv) {
   need(argc == 4, "usage: deliver_peer PORT CONNECTIONS DIRECTORY");
-  std::vector<std::string> files;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(argv[3])) {
-    const std::string name = entry.path().filename().string();
-    if (entry.is_regular_file() && name.find_first_not_of("0123456789") == std::string::npos) {
-      files.push_back(entry.path().string());
-    }
+  std::vector<Message> messages;
+  for (const auto& entry : std::filesystem::directory_iterator(argv[3])) {
+    add_messages(entry.path(), messages);
   }
   std::atomic<std::size_t> next{0};
   std::vector<std::thread> clients;
   for (int i = 0; i < std::atoi(argv[2]); ++i) {
-    clients.emplace_back([&] { client(std::atoi(argv[1]), files, next); });
+    clients.emplace_back([&] { client(std::atoi(argv[1]), messages, next); });
   }
   for (std::thread& each : clients) {
     each.join();
   }
-  std::printf("%zu\n", files.size());
+  std::printf("%zu\n", messages.size());
   return 0;
 }

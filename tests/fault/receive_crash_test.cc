@@ -7,7 +7,7 @@
 
 #include "common/base/text.h"
 #include "common/config/config.h"
-#include "common/spool/accepted.h"
+#include "common/spool/accepted_parcel.h"
 #include "common/spool/spool.h"
 #include "mda/receive/receiver.h"
 #include "tests/support/faulty_file_ops.h"
@@ -32,18 +32,6 @@ std::string trusted_mail() {
       {"From: x\r\nMIME-Version: 1.0\r\nContent-Type: application/batch-SMTP\r\n"
        "Content-Transfer-Encoding: 7bit\r\n\r\nEHLO hub.domain.com\r\n",
        kFirst, kSecond, "QUIT\r\n"});
-}
-
-// More messages than are put on disk one by one.
-std::string large_mail() {
-  std::string batch = "EHLO hub.domain.com\r\n";
-  for (int i = 0; i < 6; ++i) {
-    batch += kFirst;
-  }
-  return str_cat(
-      {"From: x\r\nMIME-Version: 1.0\r\nContent-Type: application/batch-SMTP\r\n"
-       "Content-Transfer-Encoding: 7bit\r\n\r\n",
-       batch, "QUIT\r\n"});
 }
 
 std::string untrusted_mail() {
@@ -101,12 +89,14 @@ std::size_t check_accepted(const std::string& spool) {
   const auto names = test::names_in(spool + "/inbound/accepted");
   for (const std::string& name : names) {
     const std::string directory = spool + "/inbound/accepted/" + name;
-    EXPECT_EQ(test::names_in(directory), (std::vector<std::string>{"000001", "000002", "meta"}));
-    EXPECT_EQ(slurp(directory + "/000001"), kFirst);
-    EXPECT_EQ(slurp(directory + "/000002"), kSecond);
-    const auto meta = spool::parse_accepted_meta(slurp(directory + "/meta"), "meta");
-    EXPECT_TRUE(meta.is_ok()) << meta.status().text();
-    EXPECT_EQ(meta.is_ok() ? meta->messages.size() : 0, 2U);
+    EXPECT_EQ(test::names_in(directory), (std::vector<std::string>{"messages", "meta"}));
+    EXPECT_EQ(slurp(directory + "/messages"), str_cat({kFirst, kSecond}));
+    const auto parcel = spool::AcceptedParcel::load(os::real_file_ops(), directory);
+    EXPECT_TRUE(parcel.is_ok()) << parcel.status().text();
+    EXPECT_EQ(parcel.is_ok() ? parcel->open_messages().size() : 0, 2U);
+    for (std::uint64_t n = 1; parcel.is_ok() && n <= 2; ++n) {
+      EXPECT_TRUE(parcel->open_message(n).is_ok());
+    }
   }
   return names.size();
 }
@@ -140,10 +130,10 @@ TEST(ReceiveCrash, TheTrustedParcelIsAccepted) {
   EXPECT_EQ(report->outcome, ReceiveOutcome::kAccepted) << report->reason;
   EXPECT_EQ(check_accepted(site.spool()), 1U);
   EXPECT_EQ(test::names_in(site.spool() + "/inbound/tmp"), std::vector<std::string>{});
-  // One per message and one for meta; directories: scratch and accepted.
-  EXPECT_EQ(ops.count("fsync"), 3U);
+  // One for all messages and one for meta; directories: scratch and accepted.
+  EXPECT_EQ(ops.count("fsync"), 2U);
   EXPECT_EQ(ops.count("fsync_dir"), 2U);
-  EXPECT_EQ(ops.count("sync_file_system"), 0U);
+  EXPECT_EQ(ops.count("create"), 3U) << "the mail as received, its messages, meta";
 }
 
 TEST(ReceiveCrash, DeathAtEveryCallLosesNothingThatWasAcknowledged) {
@@ -171,41 +161,6 @@ TEST(ReceiveCrash, DeathAtEveryCallLosesNothingThatWasAcknowledged) {
       EXPECT_EQ(again->outcome,
                 before == 1 ? ReceiveOutcome::kDuplicate : ReceiveOutcome::kAccepted);
       EXPECT_EQ(check_accepted(disk), 1U);
-    }
-  }
-}
-
-std::size_t check_large(const std::string& spool) {
-  const auto names = test::names_in(spool + "/inbound/accepted");
-  for (const std::string& name : names) {
-    const std::string directory = spool + "/inbound/accepted/" + name;
-    EXPECT_EQ(test::names_in(directory).size(), 7U);
-    for (std::uint64_t n = 1; n <= 6; ++n) {
-      EXPECT_EQ(slurp(directory + "/" + spool::accepted_message_name(n)), kFirst);
-    }
-    EXPECT_TRUE(spool::parse_accepted_meta(slurp(directory + "/meta"), "meta").is_ok());
-  }
-  return names.size();
-}
-
-TEST(ReceiveCrash, DeathAtEveryCallWithAParcelSyncedAsAWhole) {
-  const std::uint64_t calls = calls_of_a_good_run(large_mail());
-  for (std::uint64_t n = 1; n <= calls + 1; ++n) {
-    Site site;
-    FaultyFileOps ops(site.spool());
-    ops.stop_at(n);
-    const auto report = site.receive(ops, site.spool(), large_mail());
-    EXPECT_EQ(ops.count("fsync"), 0U);
-    for (const Survival survival : test::kSurvivals) {
-      SCOPED_TRACE(str_cat(
-          {"call ", std::to_string(n), ", survival ", std::to_string(static_cast<int>(survival))}));
-      const std::string disk = site.fresh();
-      ops.power_cut(disk, survival);
-      const std::size_t before = check_large(disk);
-      EXPECT_FALSE(report.is_ok() && before != 1) << "acknowledged and lost";
-      const auto again = site.retry(disk, large_mail());
-      ASSERT_TRUE(again.is_ok()) << again.status().text();
-      EXPECT_EQ(check_large(disk), 1U);
     }
   }
 }

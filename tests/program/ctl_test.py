@@ -225,6 +225,8 @@ class Parcels(Case):
         self.assertEqual([(p["stage"], p["messages"]) for p in listed], [("accepted", 2)])
         shown, _ = self.site.ctl_json("parcel", "show", listed[0]["id"][:16])
         self.assertEqual([m["sender"] for m in shown["messages"]], ["ann@domain.com", ""])
+        self.assertEqual([m["finished"] for m in shown["messages"]], [False, False])
+        self.assertEqual(listed[0]["octets"], len(b"".join(GOOD)))
         self.text("parcel", "show", "ffffffff", code=NO)
 
 

@@ -351,7 +351,9 @@ class Waits(Case):
                            text_of(1)), ("<a@d.co.uk>", ["<x@domain.com>"], text_of(2))])
         self.site.once()
         name, = self.site.names("inbound", "deferred")
-        self.assertEqual(self.site.names("inbound", "deferred", name), ["000001", "meta", "state"])
+        self.assertEqual(self.site.names("inbound", "deferred", name), ["messages", "meta", "state"])
+        with open("%s/inbound/deferred/%s/state" % (self.site.spool, name), encoding="ascii") as state:
+            self.assertIn("open: 1\n", state.read())
         self.site.set_next(60, "inbound", "deferred")
         self.site.once()
         self.assertEqual(len(self.resubmit.taken()), 2, "tried before its time")

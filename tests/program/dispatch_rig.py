@@ -254,16 +254,17 @@ class Gateway:
         now = time.time() if accepted is None else accepted
         tmp = "%s/inbound/tmp/%s" % (self.spool, parcel)
         os.makedirs(tmp)
-        meta = ("version: 1\npeer: %s\nparcel: %s\ndigest: %s\ncreated: %s\nexpires: %s\n"
+        meta = ("version: 2\npeer: %s\nparcel: %s\ndigest: %s\ncreated: %s\nexpires: %s\n"
                 "accepted: %s\npeer-host: athena.domain.co.uk\ncount: %d\n"
                 % (peer, parcel, digest or hashlib.sha256(parcel.encode()).hexdigest(), iso(now),
                    iso(now + 86400), iso(now), len(messages)))
-        for number, (mail, rcpts, text, *refused) in enumerate(messages, 1):
-            with open("%s/%06d" % (tmp, number), "wb") as out:
-                out.write(item(mail, rcpts, text))
-            meta += "message: %06d %s %d\n" % (number, hashlib.sha256(crlf(text)).hexdigest(),
-                                               len(crlf(text)))
-            meta += "".join("refused: %06d %s\n" % (number, line) for line in refused)
+        with open(tmp + "/messages", "wb") as out:
+            for number, (mail, rcpts, text, *refused) in enumerate(messages, 1):
+                octets = item(mail, rcpts, text)
+                out.write(octets)
+                meta += "message: %06d %s %d %d\n" % (
+                    number, hashlib.sha256(crlf(text)).hexdigest(), len(crlf(text)), len(octets))
+                meta += "".join("refused: %06d %s\n" % (number, line) for line in refused)
         with open(tmp + "/meta", "w", encoding="ascii") as out:
             out.write(meta)
         os.rename(tmp, "%s/inbound/accepted/%s.%s" % (self.spool, peer, parcel))

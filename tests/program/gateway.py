@@ -117,6 +117,17 @@ class Keyring:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
+def accepted_messages(directory):
+    """The transactions in an accepted parcel's one file, cut as its meta says."""
+    with open(directory + "/meta", encoding="utf-8") as found:
+        lengths = [int(line.split()[-1]) for line in found if line.startswith("message: ")]
+    with open(directory + "/messages", "rb") as found:
+        messages = [found.read(length) for length in lengths]
+        assert found.read() == b"", "more octets than meta says"
+    assert sorted(os.listdir(directory)) in (["messages", "meta"], ["messages", "meta", "state"])
+    return messages
+
+
 class Site:
     """The receiving gateway, with peer remote1 = hub.domain.com."""
 

@@ -127,13 +127,6 @@ Status FaultyFileOps::close(os::File& file) {
   return status;
 }
 
-Status FaultyFileOps::sync_file_system(os::File& file) {
-  TRY(step("sync_file_system", file.path()));
-  remember_tree(root_);
-  moves_.clear();
-  return Status::ok();
-}
-
 Status FaultyFileOps::fsync_dir(const std::string& path) {
   TRY(step("fsync_dir", path));
   sync_directory(path);

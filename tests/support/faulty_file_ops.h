@@ -47,7 +47,6 @@ class FaultyFileOps final : public os::FileOps {
   Status write(os::File& file, std::string_view data) override;
   Status fsync(os::File& file) override;
   Status close(os::File& file) override;
-  Status sync_file_system(os::File& file) override;
   Status fsync_dir(const std::string& path) override;
   Status rename(const std::string& from, const std::string& to) override;
   Status rename_noreplace(const std::string& from, const std::string& to) override;

@@ -13,8 +13,8 @@ AcceptedMeta meta() {
   m.accepted = TimePoint(std::chrono::seconds(1790000000));
   m.expires = m.accepted + std::chrono::hours(1);
   m.peer_host = "athena.domain.co.uk";
-  m.messages.push_back({std::string(64, 'c'), 17, {{0, "5.7.1", "not allowed here"}}});
-  m.messages.push_back({std::string(64, 'd'), 18, {}});
+  m.messages.push_back({std::string(64, 'c'), 17, 117, {{0, "5.7.1", "not allowed here"}}});
+  m.messages.push_back({std::string(64, 'd'), 18, 118, {}});
   return m;
 }
 
@@ -24,6 +24,7 @@ TEST(AcceptedMetaTest, RoundTrip) {
   ASSERT_TRUE(read.is_ok()) << read.status().to_string();
   EXPECT_EQ(format_accepted_meta(read.value()).value(), text);
   EXPECT_EQ(read->messages.size(), 2U);
+  EXPECT_EQ(read->messages[1].item_bytes, 118U);
   EXPECT_EQ(read->messages[0].refused[0].text, "not allowed here");
   EXPECT_FALSE(read->created);
 }
@@ -39,7 +40,7 @@ TEST(AcceptedMetaTest, EveryTruncationAndForeignVersionIsRefused) {
   for (std::size_t n = 0; n < text.size(); ++n) {
     EXPECT_FALSE(parse_accepted_meta(text.substr(0, n), "meta").is_ok()) << n;
   }
-  EXPECT_FALSE(parse_accepted_meta("version: 2\n" + text.substr(11), "meta").is_ok());
+  EXPECT_FALSE(parse_accepted_meta("version: 1\n" + text.substr(11), "meta").is_ok());
   EXPECT_FALSE(parse_accepted_meta(text + "new-key: x\n", "meta").is_ok());
 }
 

@@ -302,7 +302,7 @@ TEST(ItemReader, TakesAnItemApart) {
   StringSink whole;
   EXPECT_EQ(*copy(*item->stuffed_text(), stuffed), item->text_size());
   EXPECT_TRUE(copy(*item->plain_text(), plain).is_ok());
-  EXPECT_EQ(*copy(*item->transaction(), whole), item->file_size());
+  EXPECT_EQ(*copy(*item->transaction(), whole), item->item_size());
   EXPECT_EQ(stuffed.str(), "S: x\r\n\r\n..dot\r\n");
   EXPECT_EQ(plain.str(), "S: x\r\n\r\n.dot\r\n");
   EXPECT_EQ(whole.str(), desk.file());
@@ -352,8 +352,8 @@ TEST(ItemReader, TroubleWithTheFileIsTemporary) {
   const TempDir dir;
   EXPECT_TRUE(ItemReader::open(os::real_file_ops(), dir / "none").status().is_temporary());
   Desk desk;
-  ASSERT_TRUE(desk.store("a: b\n").is_ok());
-  for (std::uint64_t n = 1; n <= 4; ++n) {
+  ASSERT_TRUE(desk.store("a: b\n" + std::string(70000, 'x') + "\n").is_ok());
+  for (std::uint64_t n = 1; n <= 4; ++n) {  // the file, its size, its head, its end
     desk.ops.fail_at(n, EIO);
     const auto item = ItemReader::open(desk.ops, desk.dir / "in/i");
     EXPECT_TRUE(item.status().is_temporary()) << n;

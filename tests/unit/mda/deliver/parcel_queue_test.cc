@@ -78,9 +78,10 @@ class OpenedParcel : public ::testing::Test {
     for (int i = 1; i <= 3; ++i) {
       spool::AcceptedMessage message;
       message.text_digest = std::string(64, 'e');
+      message.item_bytes = 14;
       meta.messages.push_back(message);
-      test::spit(directory + "/00000" + std::to_string(i), "MAIL FROM:<>\r\n");
     }
+    test::spit(directory + "/messages", "MAIL FROM:<>\r\nMAIL FROM:<>\r\nMAIL FROM:<>\r\n");
     test::spit(directory + "/meta", spool::format_accepted_meta(meta).value());
     queue_.add({name_});
     ASSERT_TRUE(queue_.next_chore(ParcelQueue::Wait::kNo));

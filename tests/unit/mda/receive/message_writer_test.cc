@@ -34,7 +34,8 @@ TEST(MessageWriter, WritesCompleteTransactionsWithFactsAboutThePlainText) {
   facts.octets = plain.size();
   ASSERT_TRUE(writer.end_message(facts).is_ok());
 
-  EXPECT_EQ(test::slurp(dir / "000001"),
+  ASSERT_TRUE(writer.finish().is_ok());
+  EXPECT_EQ(test::slurp(dir / "messages"),
             "MAIL FROM:<ann@domain.com>\r\nRCPT TO:<bob@x.y> NOTIFY=NEVER\r\n"
             "RCPT TO:<eve@x.y> NOTIFY=NEVER\r\nDATA\r\nReceived: a\r\nReceived: b\r\n"
             "Subject: x\r\n\r\nReceived: body\r\n..dot\r\n.\r\n");
@@ -44,7 +45,7 @@ TEST(MessageWriter, WritesCompleteTransactionsWithFactsAboutThePlainText) {
   EXPECT_EQ(writer.messages()[0].received, 2U);
 }
 
-TEST(MessageWriter, NumbersSkipMessagesWithoutRecipients) {
+TEST(MessageWriter, KnowsWhereEachMessageStandsAndLeavesOutThoseWithoutRecipients) {
   const test::TempDir dir;
   MessageWriter writer(os::real_file_ops(), dir.path());
   for (const bool empty : {true, false, true, false}) {
@@ -56,8 +57,22 @@ TEST(MessageWriter, NumbersSkipMessagesWithoutRecipients) {
     ASSERT_TRUE(writer.text("Subject: x\r\n\r\n").is_ok());
     ASSERT_TRUE(writer.end_message({}).is_ok());
   }
-  EXPECT_EQ(test::names_in(dir.path()), (std::vector<std::string>{"000001", "000002"}));
-  EXPECT_EQ(writer.messages().size(), 2U);
+  ASSERT_TRUE(writer.finish().is_ok());
+  const std::string one =
+      "MAIL FROM:<ann@domain.com>\r\nRCPT TO:<bob@x.y> NOTIFY=NEVER\r\nDATA\r\nSubject: x\r\n\r\n"
+      ".\r\n";
+  EXPECT_EQ(test::slurp(dir / "messages"), one + one);
+  ASSERT_EQ(writer.messages().size(), 2U);
+  EXPECT_EQ(writer.messages()[1].offset, one.size());
+  EXPECT_EQ(writer.messages()[1].item_bytes, one.size());
+}
+
+TEST(MessageWriter, ABatchWithoutMessagesLeavesAnEmptyFile) {
+  const test::TempDir dir;
+  MessageWriter writer(os::real_file_ops(), dir.path());
+  EXPECT_EQ(test::names_in(dir.path()), std::vector<std::string>{}) << "not before it is needed";
+  ASSERT_TRUE(writer.finish().is_ok());
+  EXPECT_EQ(test::slurp(dir / "messages"), "");
 }
 
 TEST(MessageWriter, AnAddressThatCouldInjectACommandIsRefused) {
