@@ -122,6 +122,20 @@ void parcel_refused(std::string_view queue_id, const Status& why) {
 void return_stored(std::string_view id, std::string_view queue_id, std::string_view recipient) {
   emit(Level::kInfo, id, "return-stored", {{"qid", str(queue_id)}, {"to", path(recipient)}});
 }
+void receipt_received(std::string_view id, std::string_view peer, std::string_view queue_id,
+                      std::string_view client, std::string_view fingerprint, std::size_t parcels) {
+  emit(Level::kInfo, id, "receipt-received",
+       {{"qid", str(queue_id)},
+        {"peer", str(peer)},
+        {"client", str(client)},
+        {"key", str(fingerprint)},
+        {"parcels", num(parcels)}});
+}
+void parcel_asked(std::string_view parcel, std::string_view peer, std::string_view queue_id,
+                  std::string_view state, std::string_view code) {
+  emit(Level::kInfo, parcel, "asked",
+       {{"qid", str(queue_id)}, {"peer", str(peer)}, {"state", str(state)}, {"code", str(code)}});
+}
 
 void delivered(std::string_view parcel, std::string_view peer, std::size_t index,
                std::string_view recipient, std::string_view reply) {
@@ -157,6 +171,21 @@ void notice_written(std::string_view notice, std::string_view kind, std::string_
 }
 void notice_sent(std::string_view notice, std::string_view reply) {
   emit(Level::kInfo, notice, "notice-sent", {{"reply", str(reply)}});
+}
+void receipt_written(std::string_view notice, std::string_view peer, std::string_view to,
+                     std::size_t parcels) {
+  emit(Level::kInfo, notice, "receipt-written",
+       {{"peer", str(peer)}, {"to", path(to)}, {"parcels", num(parcels)}});
+}
+void parcel_answered(std::string_view parcel, std::string_view peer, std::string_view notice,
+                     std::string_view state, std::string_view code) {
+  emit(Level::kInfo, parcel, "answered",
+       {{"peer", str(peer)}, {"notice", str(notice)}, {"state", str(state)}, {"code", str(code)}});
+}
+void parcel_tombstoned(std::string_view parcel, std::string_view peer, std::string_view state,
+                       std::string_view why) {
+  emit(Level::kWarn, parcel, "tombstoned",
+       {{"peer", str(peer)}, {"state", str(state)}, {"why", str(why)}});
 }
 
 void diverted(std::string_view queue_id, std::string_view original, std::string_view to) {

@@ -54,6 +54,12 @@ void parcel_quarantined(std::string_view quarantine_id, std::string_view queue_i
 void parcel_dropped(std::string_view queue_id, std::string_view client, std::string_view reason);
 void parcel_refused(std::string_view queue_id, const Status& why);
 void return_stored(std::string_view id, std::string_view queue_id, std::string_view recipient);
+// A peer's receipt for our parcels, kept for the dispatcher under `id`.
+void receipt_received(std::string_view id, std::string_view peer, std::string_view queue_id,
+                      std::string_view client, std::string_view fingerprint, std::size_t parcels);
+// A peer's parcel that is here already or was refused for good, and is to be answered so.
+void parcel_asked(std::string_view parcel, std::string_view peer, std::string_view queue_id,
+                  std::string_view state, std::string_view code);
 
 // --- bsmtp-dispatch, delivery ------------------------------------------------------------------
 void delivered(std::string_view parcel, std::string_view peer, std::size_t index,
@@ -67,6 +73,14 @@ void message_duplicate(std::string_view parcel, std::string_view peer, std::size
 void notice_written(std::string_view notice, std::string_view kind, std::string_view recipient,
                     std::string_view about);
 void notice_sent(std::string_view notice, std::string_view reply);
+// A receipt was written (its notice is sent like any other), and what it says of each parcel.
+void receipt_written(std::string_view notice, std::string_view peer, std::string_view to,
+                     std::size_t parcels);
+void parcel_answered(std::string_view parcel, std::string_view peer, std::string_view notice,
+                     std::string_view state, std::string_view code);
+// The peer is told that this parcel is not delivered, so it never is.
+void parcel_tombstoned(std::string_view parcel, std::string_view peer, std::string_view state,
+                       std::string_view why);
 
 // --- bsmtp-milter ------------------------------------------------------------------------------
 void diverted(std::string_view queue_id, std::string_view original, std::string_view to);

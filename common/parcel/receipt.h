@@ -55,6 +55,7 @@ Result<std::string> build_receipt(const ReceiptMail& mail);
 struct OpenedReceipt {
   std::string peer;
   std::string fingerprint;  // of the signing key's primary
+  std::string digest;       // SHA-256 of the signed octets, hex
   ReceiptFacts facts;
 };
 using ReceiptResult = std::variant<OpenedReceipt, Rejected>;

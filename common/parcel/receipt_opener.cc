@@ -3,6 +3,7 @@
 
 #include "common/base/check.h"
 #include "common/base/text.h"
+#include "common/digest/sha256.h"
 #include "common/os/fd_stream.h"
 #include "common/parcel/receipt.h"
 #include "common/parcel/structure.h"
@@ -78,7 +79,8 @@ Result<ReceiptResult> judge_report(const OpenRequest& request, const crypto::Ver
                        ", but its key is that of peer " + policy->peer + " at " + policy->host,
                    policy->peer);
   }
-  return ReceiptResult(OpenedReceipt{policy->peer, verdict.fingerprint, std::move(**facts)});
+  return ReceiptResult(OpenedReceipt{policy->peer, verdict.fingerprint, digest::sha256_hex(part),
+                                     std::move(**facts)});
 }
 
 Result<ReceiptResult> steps(const OpenRequest& request) {

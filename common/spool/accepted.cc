@@ -77,6 +77,13 @@ class Reader {
         return Status::ok();
       }
     }
+    if (key == "receipt") {
+      if (value != "1" && value != "2") {
+        return malformed(file_, "bad receipt");
+      }
+      meta_.receipt = value == "1" ? 1 : 2;
+      return Status::ok();
+    }
     if (key == "count") {
       const auto count = parse_u64(value);
       if (!count || *count > kMaxMessages) {
@@ -205,6 +212,9 @@ Result<std::string> format_accepted_meta(const AcceptedMeta& meta) {
   out.optional_line("peer-host", meta.peer_host);
   out.optional_line("queue-id", meta.queue_id);
   out.optional_line("annotate", meta.annotate);
+  if (meta.receipt != 0) {
+    out.line("receipt", std::to_string(meta.receipt));
+  }
   out.line("count", std::to_string(meta.messages.size()));
   std::uint64_t index = 0;
   for (const AcceptedMessage& message : meta.messages) {

@@ -47,6 +47,7 @@ struct AcceptedMeta {
   TimePoint accepted;     // when bsmtp-in accepted it: retry and expiry of delivery run from here
   std::string peer_host;  // host named in our Received line: the configured host of the peer
   std::string queue_id;   // of the host MTA, for the log; may be ""
+  unsigned receipt = 0;   // the peer wants one: 1 in time, 2 at once
   std::string annotate;   // value of X-Content-MIC-check to put on each message; "" = none
   std::vector<AcceptedMessage> messages;  // in batch order; message i is messages[i - 1]
 };

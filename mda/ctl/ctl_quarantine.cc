@@ -102,7 +102,8 @@ Result<int> quarantine_release(Context& context, const Arguments& arguments) {
   TRY_ASSIGN(const ReceiveReport report,
              receiver.receive_again(found.entry, found.quarantine.parcel_file(found.entry.id)));
   const bool taken =
-      report.outcome == ReceiveOutcome::kAccepted || report.outcome == ReceiveOutcome::kDuplicate;
+      report.outcome == ReceiveOutcome::kAccepted || report.outcome == ReceiveOutcome::kDuplicate ||
+      report.outcome == ReceiveOutcome::kReceipt || report.outcome == ReceiveOutcome::kAnswered;
   if (taken) {
     TRY(found.quarantine.drop(found.entry.id));
   }

@@ -42,6 +42,8 @@ class Deliverer {
   bool paused() const { return queue_.paused_until().has_value(); }
   // Something could not be done although the host MTA was there; the log says what.
   bool had_trouble() const { return shared_.trouble; }
+  // A receipt was noted in the ledger since the last call.
+  bool take_receipt_owed() { return shared_.receipt_owed.exchange(false); }
   // Workers finish the message at hand and end; ended(): all have.
   void finish() { queue_.stop(); }
   bool ended() const;

@@ -6,6 +6,7 @@
 
 #include "common/base/text.h"
 #include "common/log/events.h"
+#include "mda/deliver/parcel_note.h"
 #include "mda/notice/back_off.h"
 
 namespace bsmtp::mda {
@@ -43,20 +44,19 @@ void ParcelKeeper::load(const std::string& name) {
 Result<bool> ParcelKeeper::open_parcel(AcceptedDir dir) {
   const config::Config& config = *shared_.config;
   const spool::AcceptedMeta& meta = dir.meta();
-  ledger::ParcelRecord record;
-  record.peer = meta.peer;
-  record.parcel_id = meta.parcel_id;
-  record.digest = meta.digest;
-  record.accepted = meta.accepted;
-  record.retain_until =
-      meta.expires.value_or(meta.accepted + config.replay_window) + config.ledger_retention;
-  ledger::ParcelKnown known = ledger::ParcelKnown::kNew;
+  const ledger::ParcelRecord record = parcel_record(config, meta);
+  ParcelNote note;
   std::vector<std::uint64_t> in_doubt;
   TRY(shared_.journal.run([&](ledger::Ledger& ledger) {
-    TRY_ASSIGN(known, ledger.note_parcel(record));
+    TRY_ASSIGN(note, note_accepted(ledger, config, meta, shared_.clock.now(), true));
     TRY_ASSIGN(in_doubt, ledger.attempts(record.peer, record.parcel_id));
     return Status::ok();
   }));
+  const ledger::ParcelKnown known = note.known;
+  if (note.owed) {
+    shared_.receipt_owed = true;
+    shared_.changed();
+  }
   if (known == ledger::ParcelKnown::kConflict) {
     const std::string why = "another parcel with this id and other contents was taken before";
     std::string id;
@@ -67,6 +67,12 @@ Result<bool> ParcelKeeper::open_parcel(AcceptedDir dir) {
   }
   if (known == ledger::ParcelKnown::kDone) {
     log::parcel_duplicate(record.parcel_id, record.peer, meta.queue_id);
+    TRY(dir.remove());
+    return false;
+  }
+  if (known == ledger::ParcelKnown::kBuried) {
+    log::parcel_tombstoned(record.parcel_id, record.peer, "dropped",
+                           "it came again; its peer was told that it is not delivered");
     TRY(dir.remove());
     return false;
   }

@@ -1,4 +1,4 @@
-// What the threads of one Deliverer share. Threads: `trouble` and `pauses` are atomic, the rest is
+// What the threads of one Deliverer share. Threads: what changes is atomic, the rest is
 // safe by itself or never changed.
 #pragma once
 
@@ -27,9 +27,10 @@ struct DeliveryShared {
   ParcelQueue& queue;
   const spool::Quarantine& quarantine;
   std::function<void()> changed;  // a parcel was deferred or the MTA paused: ask next_due() again
-  std::atomic<std::uint64_t> pauses{0};  // in a row
-  std::atomic<bool> trouble{false};      // a parcel could not be worked on, or not put away
-  std::atomic<unsigned> connections{0};  // to the host MTA, open or being opened
+  std::atomic<std::uint64_t> pauses{0};   // in a row
+  std::atomic<bool> trouble{false};       // a parcel could not be worked on, or not put away
+  std::atomic<unsigned> connections{0};   // to the host MTA, open or being opened
+  std::atomic<bool> receipt_owed{false};  // was noted in the ledger since somebody looked
 };
 
 }  // namespace bsmtp::mda

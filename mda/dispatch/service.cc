@@ -25,7 +25,7 @@ constexpr std::chrono::milliseconds kCutGrace{4000};
 constexpr std::chrono::milliseconds kEndingStep{100};
 
 // Watch tags: places common to all peers, then kPlaces for each peer.
-enum SharedPlace : int { kAccepted = 1, kNoticesReady, kReturnsPlace, kFirstPeer };
+enum SharedPlace : int { kAccepted = 1, kNoticesReady, kReturnsPlace, kAskedPlace, kFirstPeer };
 enum PeerPlace : int { kPeerRoot, kIncoming, kReadyPlace, kPlaces };
 
 void earlier(std::optional<TimePoint>& due, std::optional<TimePoint> when) {
@@ -45,6 +45,7 @@ Status Service::watch_all() {
   TRY(watcher_->watch(paths.accepted(), kAccepted));
   TRY(watcher_->watch(paths.notices_ready(), kNoticesReady));
   TRY(watcher_->watch(paths.returns(), kReturnsPlace));
+  TRY(watcher_->watch(paths.inbound_asked(), kAskedPlace));
   int tag = kFirstPeer;
   for (const std::string& peer : peers_) {
     TRY(watcher_->watch(paths.peer(peer), tag + kPeerRoot));
@@ -60,6 +61,7 @@ Status Service::scan_all() {
   accepted_changed_ = true;
   periodic(Task::kNotices).wanted = true;
   periodic(Task::kReturns).wanted = true;
+  periodic(Task::kAnswers).wanted = true;
   TRY(outbound_->scan());
   flush_peers();
   return Status::ok();
@@ -123,6 +125,9 @@ Result<bool> Service::handle_events() {
       rescan_ = true;
     } else if (event.tag == kAccepted) {
       accepted_changed_ = accepted_changed_ || arrived;
+      periodic(Task::kAnswers).wanted |= arrived;
+    } else if (event.tag == kAskedPlace) {
+      periodic(Task::kAnswers).wanted |= arrived;
     } else if (event.tag == kNoticesReady) {
       periodic(Task::kNotices).wanted |= arrived;
     } else if (event.tag == kReturnsPlace) {
@@ -165,8 +170,10 @@ std::optional<TimePoint> Service::tick() {
       }
     }
     earlier(due, deliverer_->next_due());
+    periodic(Task::kAnswers).wanted |= deliverer_->take_receipt_owed();
   }
-  for (const Task task : {Task::kNotices, Task::kReturns, Task::kSweep, Task::kLedger}) {
+  for (const Task task :
+       {Task::kNotices, Task::kReturns, Task::kSweep, Task::kLedger, Task::kAnswers}) {
     start_periodic(task, now, due);
   }
   beat(now, due);
@@ -203,13 +210,20 @@ void Service::run_task(Task task, ledger::Journal* journal) {
   } else if (task == Task::kReturns) {
     status = handle_returns(context);
     next = status.is_ok() ? std::nullopt : std::optional<TimePoint>(later);
+  } else if (task == Task::kAnswers) {
+    if (journal != nullptr) {  // else the ledger, when it opens, brings us back
+      const auto written = receipt_desk_->run(*journal);
+      status = written.status();
+      next = written.is_ok() ? written.value() : later;
+    }
   } else {
     SweepReport report;
     status = sweep(context, journal, *quarantine_, peers_, report);
     next = clock_.now() + kSweepInterval;
   }
   mailbox_->post([this, task, next, status] {
-    trouble_ = trouble_ || !status.is_ok() || (task != Task::kSweep && next);
+    const bool waits = next && (task == Task::kNotices || task == Task::kReturns);
+    trouble_ = trouble_ || !status.is_ok() || waits;
     task_done(task, next);
   });
 }

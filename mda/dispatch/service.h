@@ -21,6 +21,7 @@
 #include "mda/deliver/deliverer.h"
 #include "mda/dispatch/mailbox.h"
 #include "mda/dispatch/outbound.h"
+#include "mda/dispatch/receipt_desk.h"
 #include "mda/dispatch/sweep.h"
 #include "mda/dispatch/watcher.h"
 #include "mda/notice/sender.h"
@@ -52,7 +53,7 @@ class Service {
   Result<ServiceEnd> run(int signal_fd, const std::function<bool()>& reload_ok);
 
  private:
-  enum class Task { kNotices, kReturns, kSweep, kLedger };
+  enum class Task { kNotices, kReturns, kSweep, kLedger, kAnswers };
   struct Periodic {
     bool running = false;
     bool wanted = true;             // something arrived
@@ -101,10 +102,11 @@ class Service {
   std::unique_ptr<Mailbox> mailbox_;
   std::optional<Watcher> watcher_;
   std::unique_ptr<NoticeSender> notice_sender_;
+  std::unique_ptr<ReceiptDesk> receipt_desk_;
   std::unique_ptr<Outbound> outbound_;
   std::unique_ptr<Deliverer> deliverer_;
   std::unique_ptr<WorkerPool> helpers_;
-  std::array<Periodic, 4> periodic_;
+  std::array<Periodic, 5> periodic_;
   std::optional<Ending> ending_;
   std::uint64_t ledger_failures_ = 0;  // in a row; of whoever opens it, one at a time
   bool accepted_changed_ = true;

@@ -83,6 +83,8 @@ Status Service::start() {
   watcher_.emplace(std::move(watcher).value());
   notices_ = std::make_unique<NoticeStore>(spool_, journal_.get());
   notice_sender_ = std::make_unique<NoticeSender>(config_, *notices_, clock_);
+  receipt_desk_ = std::make_unique<ReceiptDesk>(config_, spool_, *notices_, clock_, options_.once,
+                                                options_.peer);
   outbound_ = std::make_unique<Outbound>(config_, spool_, *notices_, clock_, *mailbox_, peers_);
   helpers_ = std::make_unique<WorkerPool>(periodic_.size());
   if (journal_ != nullptr) {
@@ -134,6 +136,7 @@ void Service::ledger_opened(std::shared_ptr<ledger::Journal> journal) {
   notices_->use_journal(journal_.get());
   start_deliverer();
   accepted_changed_ = true;
+  periodic(Task::kAnswers).wanted = true;
 }
 
 void Service::start_deliverer() {

@@ -6,6 +6,7 @@
 #include "common/base/id.h"
 #include "common/base/text.h"
 #include "common/mail/transaction.h"
+#include "mda/receive/answers.h"
 
 namespace bsmtp::mda {
 namespace {
@@ -54,6 +55,8 @@ Result<spool::AcceptedMeta> Acceptance::make_meta(const Commit& commit) {
   meta.fingerprint = opened.fingerprint;
   if (opened.manifest) {
     meta.created = opened.manifest->created;
+    meta.receipt =
+        static_cast<unsigned>(receipt_wanted(*commit.config, *commit.peer, *opened.manifest));
   }
   meta.expires = opened.expires;
   meta.accepted = commit.now;

@@ -110,6 +110,10 @@ const char* to_string(ReceiveOutcome outcome) {
       return "dropped";
     case ReceiveOutcome::kReturn:
       return "return";
+    case ReceiveOutcome::kReceipt:
+      return "receipt";
+    case ReceiveOutcome::kAnswered:
+      return "answered";
   }
   return "?";
 }
@@ -213,19 +217,16 @@ Result<ReceiveReport> Receiver::open_parcel(const spool::Spool& spool,
     return report;
   }
   TRY_ASSIGN(crypto::Verifier verifier, open_verifier(*config_));
-  TRY_ASSIGN(Acceptance acceptance, Acceptance::begin(spool, clock_.now()));
   parcel::OpenRequest open = open_request(ops_, *config_, verifier, clock_);
   open.file = &raw;
   open.transport_peer = request.peer;
+  if (shape.is_ok() && shape->kind == parcel::Structure::Kind::kReceipt) {
+    return take_receipt(spool, request, open);
+  }
+  TRY_ASSIGN(Acceptance acceptance, Acceptance::begin(spool, clock_.now()));
   TRY_ASSIGN(const parcel::OpenResult result, parcel::open(open, acceptance.writer()));
-
   if (const auto* rejected = std::get_if<parcel::Rejected>(&result)) {
-    report.outcome = rejected->reason == parcel::Reject::kNotAParcel ? ReceiveOutcome::kDropped
-                                                                     : ReceiveOutcome::kQuarantined;
-    report.peer = rejected->peer;
-    report.code = reject_code(rejected->reason);
-    report.reason = str_cat({parcel::reject_name(rejected->reason), ": ", rejected->why});
-    return report;
+    return refuse(spool, request, *rejected);
   }
   const auto& opened = std::get<parcel::Opened>(result);
   const config::Peer* peer = config_->find_peer(opened.peer);
@@ -246,6 +247,13 @@ Result<ReceiveReport> Receiver::open_parcel(const spool::Spool& spool,
   }
   commit.before_rename = before_commit_;
   TRY_ASSIGN(const CommitOutcome outcome, acceptance.commit(commit));
+  if (outcome == CommitOutcome::kDuplicate && opened.manifest) {
+    Question question;
+    question.peer = opened.peer;
+    question.manifest = &*opened.manifest;
+    question.digest = opened.digest;
+    TRY(ask(spool, request, std::move(question)));
+  }
   return finish_report(outcome, opened, request, std::move(report), acceptance.refused());
 }
 

@@ -3,9 +3,9 @@
 // batch) -> one file per message + meta in inbound/tmp/<dir> -> authorise each message -> fsync
 // -> one rename to inbound/accepted/<peer>.<parcel-id>. Nothing unverified is acted upon.
 // Guarantee: an ok Status means the mail is durably accepted, is there already, or was decided
-// not to be ours (quarantine, dropped, return); a temporary one that nothing visible happened.
-// Permanent only for a parcel over max-parcel-bytes and for a recipient that is not ours.
-// It may not sign, resubmit, send or open the ledger. Threads: one receive() at a time.
+// not to be ours (quarantine, dropped, return), or is a receipt; a temporary one that nothing
+// visible happened. Permanent only for a parcel over max-parcel-bytes and for a recipient that is
+// not ours. It may not sign, resubmit, send or open the ledger. Threads: one receive() at a time.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,7 @@
 #include "common/os/file_ops.h"
 #include "common/spool/quarantine.h"
 #include "common/spool/spool.h"
+#include "mda/receive/answers.h"
 
 namespace bsmtp::mda {
 
@@ -43,6 +44,8 @@ enum class ReceiveOutcome {
   kShed,         // parcel-shaped, not trusted, disk too full to keep it
   kDropped,      // no parcel shape
   kReturn,       // mail to a return address, kept in inbound/returns
+  kReceipt,      // of a peer for our parcels, kept in inbound/receipts
+  kAnswered,     // expired; the peer wants to know, which is kept in inbound/asked
 };
 const char* to_string(ReceiveOutcome outcome);
 
@@ -79,6 +82,12 @@ class Receiver {
   Result<Raw> store_raw(const spool::Spool& spool, Source& input);
   Result<ReceiveReport> open_parcel(const spool::Spool& spool, const ReceiveRequest& request,
                                     const std::string& file);
+  Result<ReceiveReport> take_receipt(const spool::Spool& spool, const ReceiveRequest& request,
+                                     parcel::OpenRequest& open);
+  Result<ReceiveReport> refuse(const spool::Spool& spool, const ReceiveRequest& request,
+                               const parcel::Rejected& rejected);
+  // The peer asks about a parcel that is here already, or was refused for good.
+  Status ask(const spool::Spool& spool, const ReceiveRequest& request, Question question);
   Result<ReceiveReport> set_aside(const spool::Spool& spool, const ReceiveRequest& request,
                                   const Raw& raw, ReceiveReport report);
 
