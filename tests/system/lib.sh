@@ -179,12 +179,15 @@ A
 take_parcels() { on "$1" bash -c 'cd /usr/libexec/bsmtp-tunnel && mv bsmtp-in.away bsmtp-in'; }
 
 # --- the product ---------------------------------------------------------------------------------
-# Parcels that reached a gateway are also copied to its user `archive` (recipient_bcc_maps; sendmail: testmilter.py).
+# Parcels and receipts that reached a gateway are also copied to its user `archive` (recipient_bcc_maps; sendmail: testmilter.py).
 archive_dir() { maildir "$1" archive; }
-parcels_at() { inbox_count "$1" archive; }
+parcel_files() { local d; d=$(archive_dir "$1"); [ ! -d "$d" ] || grep -rLE '^Subject: BSMTP receipt ' "$d"; }
+receipt_files() { local d; d=$(archive_dir "$1"); [ ! -d "$d" ] || grep -rlE '^Subject: BSMTP receipt ' "$d"; }
+parcels_at() { parcel_files "$1" | wc -l; }
+receipts_at() { receipt_files "$1" | wc -l; }
 # parcel_to HOST ADDRESS: the last parcel that reached HOST comes there again, from a stranger, to that address.
 parcel_to() {
-  find "$(archive_dir "$1")" -type f -printf '%T@ %p\n' | sort -n | tail -1 | cut -d' ' -f2- | xargs -d '\n' sed 's/\r*$/\r/' >"$RIG_RUN/shared/parcel-again.eml"
+  parcel_files "$1" | xargs -rd '\n' stat -c '%.Y %n' | sort -n | tail -1 | cut -d' ' -f2- | xargs -d '\n' sed 's/\r*$/\r/' >"$RIG_RUN/shared/parcel-again.eml"
   stranger_send "$1" --from x@example.net --to "$2" --file /rig-shared/parcel-again.eml
 }
 quarantined() { on "$1" bash -c 'find /var/spool/bsmtp/inbound/quarantine -mindepth 1 -maxdepth 1 | wc -l'; }
@@ -216,7 +219,7 @@ install_product() {
 impatient() {
   on "$1" bash -c '
     sed -i "/^host = /a max-age = 2s" /etc/bsmtp/peers.d/*.conf
-    printf "retry-initial = 2s\nretry-maximum = 5s\nheartbeat = 5s\n" >>/etc/bsmtp/bsmtp.conf
+    printf "retry-initial = 2s\nretry-maximum = 5s\nheartbeat = 5s\nreceipt-delay = 2s\n" >>/etc/bsmtp/bsmtp.conf
     id archive >/dev/null 2>&1 || useradd -m -k /dev/null archive
     [ "$1" = sendmail ] || postconf -e "recipient_bcc_maps = inline:{ { bsmtp@$(postconf -h myhostname) = archive@localhost } }"
     systemctl restart bsmtp-milter; systemctl restart bsmtp-dispatch

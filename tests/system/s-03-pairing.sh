@@ -37,8 +37,8 @@ for side in "sx-h athena user info" "sx-a hub alice bob"; do
   check "$side: nearly all were signed" test "$(json_field dkim_signed <<<"$result")" -ge $((count * 95 / 100))
 done
 on hub bsmtpctl key export >"$RIG_RUN/shared/hub.asc"; on athena bsmtpctl key export >"$RIG_RUN/shared/athena.asc"
-check "oracle: all parcels to athena" "$SYSTEM_DIR/oracle.py" open --sendmail --keys "$RIG_RUN/shared/hub.asc" --manifest "$RIG_RUN/shared/sx-h.json" --from hub.domain.com --to athena.domain.co.uk $(find "$(archive_dir athena)" -type f)
-check "oracle: all parcels to hub" "$SYSTEM_DIR/oracle.py" open --sendmail --keys "$RIG_RUN/shared/athena.asc" --manifest "$RIG_RUN/shared/sx-a.json" --from athena.domain.co.uk --to hub.domain.com $(find "$(archive_dir hub)" -type f)
+check "oracle: all parcels to athena" "$SYSTEM_DIR/oracle.py" open --sendmail --keys "$RIG_RUN/shared/hub.asc" --manifest "$RIG_RUN/shared/sx-h.json" --from hub.domain.com --to athena.domain.co.uk $(parcel_files athena)
+check "oracle: all parcels to hub" "$SYSTEM_DIR/oracle.py" open --sendmail --keys "$RIG_RUN/shared/athena.asc" --manifest "$RIG_RUN/shared/sx-a.json" --from athena.domain.co.uk --to hub.domain.com $(parcel_files hub)
 for form in simple relaxed; do
   check_odd "odd messages, DKIM $form" odd-$form-h athena user
   check_odd "odd messages, DKIM $form" odd-$form-a hub alice

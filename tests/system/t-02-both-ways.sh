@@ -17,7 +17,7 @@ check_equal "Received lines: athena's listener, ours, hub's port 25" 3 "$(sed '/
 check_equal "no message of a user passed hub's port to athena directly" "" \
   "$(log_since hub "$mark_h" | grep -E 'postfix/smtp\[.*to=<user@' )"
 check_soon 20 "both gateways are empty" tunnel_idle
-parcel=$(find "$(archive_dir athena)" -type f | head -1)
+parcel=$(parcel_files athena | head -1)
 on hub bsmtpctl key export >"$RIG_RUN/shared/hub.asc"
 check "the parcel opens with Python's email, gzip and gpg" "$SYSTEM_DIR/oracle.py" open --keys "$RIG_RUN/shared/hub.asc" --from hub.domain.com --to athena.domain.co.uk "$parcel"
 cp "$parcel" "$RIG_RUN/shared/parcel.eml"; chmod 644 "$RIG_RUN/shared/parcel.eml"

@@ -12,7 +12,7 @@ for side in "real-h athena user info" "real-a hub alice bob"; do
   check "$side: at least 95 of 100 were signed" test "$(json_field dkim_signed <<<"$result")" -ge 95
 done
 on hub bsmtpctl key export >"$RIG_RUN/shared/hub.asc"; on athena bsmtpctl key export >"$RIG_RUN/shared/athena.asc"
-check "oracle: all parcels to athena" "$SYSTEM_DIR/oracle.py" open --keys "$RIG_RUN/shared/hub.asc" --manifest "$RIG_RUN/shared/real-h.json" --from hub.domain.com --to athena.domain.co.uk $(find "$(archive_dir athena)" -type f)
-check "oracle: all parcels to hub" "$SYSTEM_DIR/oracle.py" open --keys "$RIG_RUN/shared/athena.asc" --manifest "$RIG_RUN/shared/real-a.json" --from athena.domain.co.uk --to hub.domain.com $(find "$(archive_dir hub)" -type f)
+check "oracle: all parcels to athena" "$SYSTEM_DIR/oracle.py" open --keys "$RIG_RUN/shared/hub.asc" --manifest "$RIG_RUN/shared/real-h.json" --from hub.domain.com --to athena.domain.co.uk $(parcel_files athena)
+check "oracle: all parcels to hub" "$SYSTEM_DIR/oracle.py" open --keys "$RIG_RUN/shared/athena.asc" --manifest "$RIG_RUN/shared/real-a.json" --from athena.domain.co.uk --to hub.domain.com $(parcel_files hub)
 after=$(parcels_at athena)
 check "far fewer parcels than messages ($((after - before)))" test $((after - before)) -le 20

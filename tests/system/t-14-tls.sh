@@ -53,7 +53,7 @@ mark=$(log_mark hub) mark_a=$(log_mark athena)
 pc_send hub --from alice@domain.com --to user@domain.co.uk --id tls-good >/dev/null
 check_soon 40 "good: mail arrives" inbox_grep athena user '^X-Rig-Id: tls-good$'
 check "good: the certificate was verified" log_has hub "$mark" 'Verified TLS connection established to athena.domain.co.uk'
-parcel=$(find "$(archive_dir athena)" -type f | head -1)
+parcel=$(parcel_files athena | head -1)
 check "good: the parcel's Received: shows TLS" grep -Pzoq 'Received: from hub\.domain\.com[^\n]*\n\s+\(using TLSv1\.3 with cipher ' "$parcel"
 check_soon 10 "good: bsmtp-in logs it with the parcel" log_has athena "$mark_a" 'bsmtp-in.*: accepted .*tls=TLSv1\.3 verify=OK'
 check "good: and hub's own certificate, verified" grep -Pzoq '\n\s+\(Client CN "hub\.domain\.com", Issuer "Scenario Mail CA" \(verified OK\)\)' "$parcel"

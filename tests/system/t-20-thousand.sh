@@ -10,6 +10,6 @@ check_equal "doubled" 0 "$(json_field doubled <<<"$result")"
 check_equal "DKIM passes = signatures" "$(json_field dkim_signed <<<"$result")" "$(json_field dkim_pass <<<"$result")"
 on hub bsmtpctl key export >"$RIG_RUN/shared/hub.asc"
 check "oracle: all parcels opened without our code" "$SYSTEM_DIR/oracle.py" open --keys "$RIG_RUN/shared/hub.asc" \
-  --manifest "$RIG_RUN/shared/thousand.json" --from hub.domain.com --to athena.domain.co.uk $(find "$(archive_dir athena)" -type f)
+  --manifest "$RIG_RUN/shared/thousand.json" --from hub.domain.com --to athena.domain.co.uk $(parcel_files athena)
 sed 's/^/    /' "$RIG_RUN/check.out"
 check_soon 60 "idle" tunnel_idle
