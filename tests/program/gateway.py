@@ -131,9 +131,11 @@ def accepted_messages(directory):
 class Site:
     """The receiving gateway, with peer remote1 = hub.domain.com."""
 
+    place = "/tmp"  # where its directory is made
+
     def __init__(self, programs, settings="", peer_settings="", pin=True):
         self.programs = programs
-        self.root = tempfile.mkdtemp(prefix="s", dir="/tmp")
+        self.root = tempfile.mkdtemp(prefix="s", dir=self.place)
         self.peer_keys = Keyring()
         self.peer_key = self.peer_keys.make("BSMTP gateway <bsmtp@%s>" % PEER_HOST)
         self.spool = self.root + "/spool"
