@@ -105,7 +105,9 @@ std::string_view strip_source_route(std::string_view address) {
     } else if (c == '"') {
       break;
     } else if (c == ':' && !literal) {
-      return address.substr(i + 1);
+      address.remove_prefix(i + 1);
+      // A second route would be taken for the first by the next reader.
+      return address.starts_with('@') ? std::string_view() : address;
     }
   }
   return {};

@@ -42,7 +42,7 @@ struct AddressParts {
 AddressParts split_address(std::string_view address);
 
 // The address behind a source route "@a,@b:u@c" -> "u@c" (RFC 5321 appendix C: strip and
-// ignore); unchanged when there is none. A malformed route gives "".
+// ignore); unchanged when there is none. A malformed route, or one behind another, gives "".
 std::string_view strip_source_route(std::string_view address);
 std::string_view strip_trailing_dot(std::string_view domain);
 

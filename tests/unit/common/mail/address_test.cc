@@ -58,6 +58,7 @@ TEST(ParseMailbox, RefusesWithTheReason) {
   } cases[] = {
       {"empty", "", "empty"},
       {"no local part", "@x.org", "source route"},
+      {"route behind a route", "@a:@b:ann@x.org", "source route"},
       {"empty quoted local part", "\"\"@x.org", "no user"},
       {"no domain after @", "ann@", "no domain"},
       {"only a dot as domain", "ann@.", "no domain"},

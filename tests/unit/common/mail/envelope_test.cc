@@ -47,6 +47,7 @@ TEST(ParseMail, RefusesWhatCouldMeanSomethingElse) {
       {"NUL", std::string("<a\0@x.org>", 10)},
       {"Latin-1", "<j\xFCrgen@x.org>"},
       {"route without address", "<@a,@b>"},
+      {"route behind a route", "<@a:@b:ann@x.org>"},
       {"SIZE twice", "<a@x> SIZE=1 SIZE=1"},
       {"RET twice", "<a@x> RET=FULL ret=HDRS"},
       {"unknown parameter twice", "<a@x> FOO=1 foo=2"},
