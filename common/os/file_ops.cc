@@ -64,12 +64,27 @@ unsigned percent(std::uint64_t free, std::uint64_t total) {
                                             static_cast<double>(total));
 }
 
+// A FIFO would let its reader wait for ever, a device might give it anything.
+Status require_ordinary(const UniqueFd& fd, const std::string& path) {
+  struct stat st {};
+  if (::fstat(fd.get(), &st) != 0) {
+    return failed("stat", path);
+  }
+  errno = S_ISDIR(st.st_mode) ? EISDIR : ENXIO;
+  return S_ISREG(st.st_mode) ? Status::ok() : failed("no ordinary file:", path);
+}
+
 class RealFileOps final : public FileOps {
  public:
   Result<File> open(const std::string& path, int flags, mode_t mode) override {
-    UniqueFd fd(retry([&] { return ::open(path.c_str(), flags | O_CLOEXEC, mode); }));
+    const bool to_read = (flags & (O_ACCMODE | O_DIRECTORY | O_NOFOLLOW)) == kReadOnly;
+    const int more = O_CLOEXEC | (to_read ? O_NONBLOCK : 0);
+    UniqueFd fd(retry([&] { return ::open(path.c_str(), flags | more, mode); }));
     if (!fd.valid()) {
       return failed("open", path);
+    }
+    if (to_read) {
+      TRY(require_ordinary(fd, path));
     }
     return File(std::move(fd), path);
   }
@@ -151,10 +166,14 @@ class RealFileOps final : public FileOps {
   }
 
   Result<std::vector<std::string>> list(const std::string& path) override {
-    const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), ::closedir);
+    // Not opendir(): it follows a link, and what is listed is often removed.
+    TRY_ASSIGN(File opened, open(path, kDirectory, 0));
+    UniqueFd fd = opened.release();
+    const std::unique_ptr<DIR, int (*)(DIR*)> dir(::fdopendir(fd.get()), ::closedir);
     if (!dir) {
       return failed("list", path);
     }
+    (void)fd.release();  // closedir() closes it
     std::vector<std::string> names;
     for (;;) {
       errno = 0;
@@ -227,6 +246,11 @@ bool FileSystemInfo::is_remote() const {
 FileOps& real_file_ops() {
   static RealFileOps ops;
   return ops;
+}
+
+bool is_no_ordinary_file(const Status& status) {
+  const int error = status.error_number();
+  return error == ELOOP || error == ENXIO || error == EISDIR;
 }
 
 Result<bool> exists(FileOps& ops, const std::string& path) {

@@ -58,6 +58,8 @@ class FileOps {
   virtual ~FileOps() = default;
 
   // open(2) with O_CLOEXEC added. Use kCreateNew for a file that must not exist yet.
+  // kReadOnly opens ordinary files only: a FIFO or device fails with ENXIO, at once, a directory
+  // with EISDIR.
   virtual Result<File> open(const std::string& path, int flags, mode_t mode) = 0;
   // At most out.size() octets, 0 only at the end.
   virtual Result<std::size_t> read(File& file, std::span<char> out) = 0;
@@ -81,7 +83,7 @@ class FileOps {
   virtual Status mkdir(const std::string& path, mode_t mode) = 0;
   virtual Status rmdir(const std::string& path) = 0;
   virtual Status chmod(const std::string& path, mode_t mode) = 0;
-  // Names in the directory, without "." and "..", in no order.
+  // Names in the directory, without "." and "..", in no order. A link to one fails with ENOTDIR.
   virtual Result<std::vector<std::string>> list(const std::string& path) = 0;
   virtual Result<FileInfo> stat(const std::string& path) = 0;  // lstat: links are not followed
   virtual Result<FileInfo> stat(const File& file) = 0;
@@ -104,6 +106,8 @@ inline constexpr int kDirectory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 // The kernel's; valid for the life of the process.
 FileOps& real_file_ops();
 
+// Whether open() failed because something else lies where a file should: a link, FIFO, directory.
+bool is_no_ordinary_file(const Status& status);
 // False only for ENOENT / ENOTDIR; other troubles are the Status.
 Result<bool> exists(FileOps& ops, const std::string& path);
 // unlink; a file that is not there is fine.

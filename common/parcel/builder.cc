@@ -226,9 +226,13 @@ std::vector<BuildItem> file_items(os::FileOps& ops, const std::vector<std::strin
   items.reserve(paths.size());
   for (const std::string& path : paths) {
     items.push_back({path, [&ops, path]() -> Result<std::unique_ptr<Source>> {
-                       TRY_ASSIGN(os::File file, ops.open(path, os::kReadOnly, 0));
+                       auto file = ops.open(path, os::kReadOnly, 0);
+                       if (os::is_no_ordinary_file(file.status())) {
+                         return Status::permanent("5.6.0", file.status().text());
+                       }
+                       TRY(file.status());
                        return std::unique_ptr<Source>(
-                           std::make_unique<os::OwnedFileSource>(ops, std::move(file)));
+                           std::make_unique<os::OwnedFileSource>(ops, std::move(*file)));
                      }});
   }
   return items;

@@ -49,14 +49,43 @@ Status require_percent(const std::string& root, unsigned free, unsigned percent)
                         std::to_string(percent), " % are kept; make room"}));
 }
 
-Status make_peer(os::FileOps& ops, const Paths& paths, const std::string& peer) {
-  TRY(os::ensure_directory(ops, paths.peer(peer), kDirMode));
-  TRY(os::ensure_directory(ops, paths.tmp(peer), kDirMode));
-  TRY(os::ensure_directory(ops, paths.incoming(peer), kDirMode));
+// Parents first.
+std::vector<std::string> fixed_directories(const Paths& paths) {
+  return {paths.peers(),         paths.inbound(),    paths.inbound_tmp(), paths.accepted(),
+          paths.deferred(),      paths.quarantine(), paths.returns(),     paths.inbound_receipts(),
+          paths.inbound_asked(), paths.notices(),    paths.notices_tmp(), paths.notices_ready()};
+}
+
+std::vector<std::string> peer_directories(const Paths& paths, const std::string& peer) {
+  std::vector<std::string> all = {paths.peer(peer), paths.tmp(peer), paths.incoming(peer)};
   for (const Stage stage : kStages) {
-    TRY(os::ensure_directory(ops, paths.stage(peer, stage), kDirMode));
+    all.push_back(paths.stage(peer, stage));
   }
-  return ops.fsync_dir(paths.peer(peer));
+  return all;
+}
+
+// One that is missing is not there to be used.
+Status require_directories(os::FileOps& ops, const std::vector<std::string>& directories) {
+  for (const std::string& directory : directories) {
+    const auto info = ops.stat(directory);
+    if (info.status().error_number() == ENOENT) {
+      continue;
+    }
+    TRY(info.status());
+    if (!info->is_directory) {
+      return not_usable(directory,
+                        "is no directory of the spool but a link or file; find out who put it "
+                        "there, and make the directory anew");
+    }
+  }
+  return Status::ok();
+}
+
+Status make_all(os::FileOps& ops, const std::vector<std::string>& directories) {
+  for (const std::string& directory : directories) {
+    TRY(os::ensure_directory(ops, directory, kDirMode));
+  }
+  return Status::ok();
 }
 
 }  // namespace
@@ -71,14 +100,10 @@ Status Spool::create_layout(os::FileOps& ops, const std::string& root,
   if (versioned) {
     TRY(check_version(ops, paths));
   }
-  for (const auto& dir :
-       {paths.peers(), paths.inbound(), paths.inbound_tmp(), paths.accepted(), paths.deferred(),
-        paths.quarantine(), paths.returns(), paths.inbound_receipts(), paths.inbound_asked(),
-        paths.notices(), paths.notices_tmp(), paths.notices_ready()}) {
-    TRY(os::ensure_directory(ops, dir, kDirMode));
-  }
+  TRY(make_all(ops, fixed_directories(paths)));
   for (const auto& peer : peers) {
-    TRY(make_peer(ops, paths, peer));
+    TRY(make_all(ops, peer_directories(paths, peer)));
+    TRY(ops.fsync_dir(paths.peer(peer)));
   }
   for (const auto& dir : {paths.peers(), paths.inbound(), paths.notices(), root}) {
     TRY(ops.fsync_dir(dir));
@@ -94,6 +119,19 @@ Result<Spool> Spool::open(os::FileOps& ops, const std::string& root) {
   TRY_ASSIGN(const os::FileSystemInfo info, ops.file_system(root));
   TRY(check_file_system(info, root));
   return Spool(ops, std::move(paths), info);
+}
+
+Status Spool::check_directories(const std::vector<std::string>& peers) const {
+  TRY(require_directories(*ops_, fixed_directories(paths_)));
+  for (const std::string& peer : peers) {
+    TRY(require_directories(*ops_, peer_directories(paths_, peer)));
+  }
+  return Status::ok();
+}
+
+Status Spool::check_way_in(const std::string& peer) const {
+  return require_directories(
+      *ops_, {paths_.peers(), paths_.peer(peer), paths_.tmp(peer), paths_.incoming(peer)});
 }
 
 Status Spool::require_free(unsigned percent) const {

@@ -45,6 +45,12 @@ class Spool {
   const Paths& paths() const { return paths_; }
   const std::string& root() const { return paths_.root(); }
 
+  // Temporary 4.3.5 naming the first directory of the tree that is none, or a link to one: what
+  // is moved or removed there would be moved or removed elsewhere. `peers`: those of outbound mail.
+  Status check_directories(const std::vector<std::string>& peers) const;
+  // The same of those that a message for this peer passes on its way to `incoming`.
+  Status check_way_in(const std::string& peer) const;
+
   // Free blocks or inodes as seen by open(): temporary 4.3.1 when below `percent`.
   Status require_free(unsigned percent) const;
   // Room for a message of so many octets, as seen by open(): temporary 4.3.1.

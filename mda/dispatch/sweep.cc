@@ -135,6 +135,8 @@ class Sweeper {
 
 Status sweep(SubmitContext& context, ledger::Journal* journal, const spool::Quarantine& quarantine,
              const std::vector<std::string>& peers, SweepReport& report) {
+  // It removes what is old: nowhere else than in the spool.
+  TRY(context.spool.check_directories(peers));
   Sweeper sweeper(context, journal, quarantine, report);
   for (const std::string& peer : peers) {
     sweeper.peer(peer);

@@ -14,6 +14,7 @@ namespace {
 Status require_ready(const config::Config& config, const spool::Spool& spool,
                      const std::string& peer, TimePoint now) {
   TRY(spool.require_free(static_cast<unsigned>(config.free_percent_enqueue)));
+  TRY(spool.check_way_in(peer));
   return spool::require_alive(spool, peer, now, config.accept_while_stalled);
 }
 

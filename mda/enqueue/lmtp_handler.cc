@@ -149,6 +149,9 @@ Status EnqueueHandler::require_ready(const std::string& peer) {
   }
   Status status = require_open(config_, peer);
   if (status.is_ok()) {
+    status = spool_->check_way_in(peer);
+  }
+  if (status.is_ok()) {
     status = spool::require_alive(*spool_, peer, clock_.now(), config_.accept_while_stalled);
   }
   ready_.emplace(peer, status);

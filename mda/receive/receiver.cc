@@ -295,6 +295,7 @@ Result<ReceiveReport> Receiver::set_aside(const spool::Spool& spool, const Recei
 Result<ReceiveReport> Receiver::receive(const ReceiveRequest& request, Source& input) {
   TRY_ASSIGN(const spool::Spool spool, spool::Spool::open(ops_, config_->spool_directory));
   TRY(spool.require_free(static_cast<unsigned>(config_->free_percent_dispatch)));
+  TRY(spool.check_directories({}));
   ReceiveRequest named = request;
   if (!request.peer.empty()) {
     const config::Peer* peer = config_->peer_for_argument(request.peer);

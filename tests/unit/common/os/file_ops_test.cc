@@ -22,6 +22,35 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
+TEST(FileOps, WhatIsNoOrdinaryFileIsNotRead) {
+  const TempDir dir;
+  FileOps& ops = real_file_ops();
+  spit(dir / "f", "x");
+  ASSERT_EQ(::mkfifo((dir / "fifo").c_str(), 0600), 0);
+  ASSERT_EQ(::symlink((dir / "f").c_str(), (dir / "link").c_str()), 0);
+  ASSERT_EQ(::symlink("/dev/zero", (dir / "device").c_str()), 0);
+  for (const auto& [name, error] :
+       {std::pair{"fifo", ENXIO}, {"link", ELOOP}, {"device", ELOOP}, {"", EISDIR}}) {
+    const auto opened = ops.open(dir / name, kReadOnly, 0);  // and does not wait for a writer
+    EXPECT_EQ(opened.status().error_number(), error) << name;
+    EXPECT_TRUE(is_no_ordinary_file(opened.status())) << name;
+  }
+  EXPECT_FALSE(is_no_ordinary_file(ops.open(dir / "absent", kReadOnly, 0).status()));
+  EXPECT_FALSE(is_no_ordinary_file(ops.open(dir / "f", kReadOnly, 0).status()));
+}
+
+TEST(FileOps, LinkToADirectoryIsNotListed) {
+  const TempDir dir;
+  FileOps& ops = real_file_ops();
+  ASSERT_TRUE(ops.mkdir(dir / "d", 0700).is_ok());
+  spit(dir / "d/f", "x");
+  ASSERT_EQ(::symlink((dir / "d").c_str(), (dir / "link").c_str()), 0);
+  EXPECT_THAT(*ops.list(dir / "d"), ElementsAre("f"));
+  EXPECT_EQ(ops.list(dir / "link").status().error_number(), ENOTDIR);
+  EXPECT_TRUE(remove_tree(ops, dir / "link").is_ok());
+  EXPECT_EQ(slurp(dir / "d/f"), "x");
+}
+
 TEST(FileOps, WritesSyncsAndReadsBack) {
   const TempDir dir;
   FileOps& ops = real_file_ops();
