@@ -8,6 +8,7 @@
 
 #include "common/base/text.h"
 #include "common/base/units.h"
+#include "common/digest/sha256.h"
 #include "common/mail/address.h"
 
 namespace bsmtp::mda {
@@ -197,6 +198,18 @@ std::string letter_head(std::string_view host, std::string_view postmaster, std:
                   ">\r\nMIME-Version: 1.0\r\n"});
 }
 
+// The notice's id can be foreseen by who sends the message that comes back in it: if the delimiter
+// could be too, he would write parts of the report. Nobody writes the digest of what he writes.
+std::string boundary_for(const DsnRequest& request) {
+  digest::Sha256 digest;
+  for (const std::string* text :
+       {&request.notice_id, &request.original_header, &request.original_body}) {
+    digest.update(*text);
+    digest.update(std::string_view("\0", 1));
+  }
+  return "=_dsn_" + digest.finish_hex().substr(0, 44);
+}
+
 // Text with every line end made CRLF.
 std::string crlf_lines(std::string_view text) {
   std::string out;
@@ -246,7 +259,7 @@ Result<std::string> format_dsn(const DsnRequest& request) {
     return Status::permanent("5.1.7", "no notification goes to the null sender");
   }
   const bool utf8 = needs_smtputf8(request);
-  const std::string boundary = str_cat({"=_dsn_", request.notice_id});
+  const std::string boundary = boundary_for(request);
   std::string out = letter_head(request.reporting_mta, request.postmaster, request.envelope.sender,
                                 words_for(request.kind).subject, request.now, request.notice_id);
   out +=

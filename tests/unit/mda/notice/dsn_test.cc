@@ -42,6 +42,23 @@ TEST(WantsNoticeTest, FollowsNotify) {
   }
 }
 
+TEST(FormatDsnTest, TheMessageThatComesBackCannotHoldTheDelimiter) {
+  DsnRequest r = request();
+  r.full = true;
+  const auto delimiter = [&r] {
+    const std::string text = *format_dsn(r);
+    const std::size_t at = text.find("boundary=\"") + 10;
+    return "--" + text.substr(at, text.find('"', at) - at);
+  };
+  const std::string first = delimiter();
+  EXPECT_EQ(delimiter(), first);  // written again, it is the same notice
+  r.original_header = "Subject: x\r\n" + first + "\r\n";
+  EXPECT_NE(delimiter(), first);
+  r.original_header = "Subject: x\r\n";
+  r.original_body = first + "--\r\n";
+  EXPECT_NE(delimiter(), first);
+}
+
 TEST(FormatDsnTest, NeverForTheNullSender) {
   DsnRequest r = request();
   r.envelope.sender = "";
