@@ -132,14 +132,16 @@ class Reader {
   }
 
   Status time(std::string_view key, std::string_view value) {
-    TimePoint when;
-    TRY_ASSIGN(when, parse_iso(value));
+    const auto when = parse_iso(value);
+    if (!when.is_ok()) {
+      return malformed(file_, str_cat({"bad time in ", key}));
+    }
     if (key == "created") {
-      meta_.created = when;
+      meta_.created = *when;
     } else if (key == "expires") {
-      meta_.expires = when;
+      meta_.expires = *when;
     } else {
-      meta_.accepted = when;
+      meta_.accepted = *when;
       have_accepted_ = true;
     }
     return Status::ok();

@@ -8,6 +8,7 @@
 - every man page passes groff without a warning;
 - the table of RFC 2442 in docs/parcel-format.md has a test for every row, on the programs for those
   of the processor; it names only tests that exist, and every test of a file named for the RFC;
+- the table of attacks in docs/security.md names each test of tests/program/hostile_*_test.py once;
 - every relative link in README.md and docs/*.md leads to a file;
 - no file tracked by git names machine paths or carries marks of unfinished work.
 """
@@ -135,6 +136,20 @@ def check_rfc2442():
                     PROBLEMS.append(f"{page}: {test} of {path} stands in no row")
 
 
+def check_hostile():
+    page = "docs/security.md"
+    section = read(page).partition("## Attacks, and the tests that try them")[2].partition("\n## ")[0]
+    named = re.findall(r"`(test_\w+)`", section)
+    there = set()
+    for name in sorted(os.listdir(os.path.join(ROOT, "tests/program"))):
+        if re.fullmatch(r"hostile_\w+_test\.py", name):
+            there |= tests_in("tests/program/" + name)
+    for test in sorted(set(named) ^ there):
+        PROBLEMS.append(f"{page}: {test} " + ("is no test" if test in named else "stands in no row"))
+    for test in sorted({t for t in named if named.count(t) > 1}):
+        PROBLEMS.append(f"{page}: {test} stands in two rows")
+
+
 def check_tree():
     if not os.path.isdir(os.path.join(ROOT, ".git")):
         return
@@ -160,6 +175,7 @@ if shutil.which("groff"):
     check_man()
 check_links()
 check_rfc2442()
+check_hostile()
 check_tree()
 for problem in PROBLEMS:
     print(problem)

@@ -33,8 +33,8 @@ def repeat(writer, piece, times):
 class Bombs(Hostile):
     """Memory stays flat and the limit (64 MiB here) ends it, whoever signed."""
 
-    def bomb(self, mebibytes, level=9):
-        writer = zlib.compressobj(level, zlib.DEFLATED, 31)
+    def bomb(self, mebibytes):
+        writer = zlib.compressobj(1, zlib.DEFLATED, 31)
         head = batch_entity(b"EHLO x\r\nMAIL FROM:<ann@domain.com>\r\nRCPT TO:<b@domain.co.uk>\r\n"
                             b"DATA\r\n", self.site.manifest())
         return (writer.compress(head) + repeat(writer, b"0" * 62 + b"\r\n", mebibytes << 14)
@@ -122,7 +122,7 @@ class Mime(Hostile):
         for level in range(10000):
             mail = (b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (level, level)
                     + mail)
-            if level % 1000 == 0:  # deep, deeper, deepest
+            if level in (0, 1000, 9999):
                 self.attack(outer(b"multipart/mixed; boundary=top",
                                   multipart(mail, boundary=b"top")), "not-a-parcel", event="dropped")
 

@@ -185,7 +185,7 @@ def packed(site, messages=None, **changes):
 
 
 def compressed(entity):
-    return part_of(gzip.compress(entity, mtime=0))
+    return part_of(gzip.compress(entity, 1, mtime=0))
 
 
 def part_of(octets):

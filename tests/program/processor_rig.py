@@ -41,8 +41,11 @@ class Processor(unittest.TestCase):
         self.addCleanup(self.submit.close)
         self.addCleanup(self.resubmit.close)
         self.settings += "submit = %s\nresubmit = %s\n" % (self.submit.url(), self.resubmit.url())
-        self.site = Site(self.programs, self.settings, self.peer_settings)
+        self.site = self.make_site()
         self.addCleanup(self.site.close)
+
+    def make_site(self):
+        return Site(self.programs, self.settings, self.peer_settings)
 
     def refuse(self, reply, *parts):
         self.resubmit.script = lambda command, _: (

@@ -44,6 +44,13 @@ TEST(AcceptedMetaTest, EveryTruncationAndForeignVersionIsRefused) {
   EXPECT_FALSE(parse_accepted_meta(text + "new-key: x\n", "meta").is_ok());
 }
 
+TEST(AcceptedMetaTest, ABadTimeIsTroubleAndNoVerdict) {
+  std::string text = format_accepted_meta(meta()).value();
+  const std::size_t at = text.find("accepted: 2") + 10;
+  text[at] = 'x';
+  EXPECT_TRUE(parse_accepted_meta(text, "meta").status().is_temporary());
+}
+
 TEST(AcceptedNameTest, OnlyOurForm) {
   const std::string id(44, 'a');
   ASSERT_TRUE(parse_accepted_directory_name("remote1." + id));
