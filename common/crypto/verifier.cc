@@ -1,4 +1,5 @@
 // Verifier of openpgp.h.
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -12,6 +13,7 @@ namespace bsmtp::crypto {
 namespace {
 
 constexpr std::size_t kMaxSignatures = 4;
+constexpr std::size_t kKeyIdDigits = 16;
 
 struct Pin {
   std::string peer;
@@ -61,6 +63,7 @@ struct Verifier::Impl {
   Status add(const PeerKeys& keys, const std::string& primary, const std::string& fingerprint);
   // Ok when all pins are still there: then "unknown key" is the truth and not a broken key ring.
   Status check_pins();
+  bool is_pinned(std::string_view name) const;  // a fingerprint, or a key id: the end of one
   Result<Verdict> judge(const _gpgme_op_verify_result& result);
   Result<Verdict> judge_one(const _gpgme_signature& signature);
   Result<Verdict> judge_status(const _gpgme_signature& signature);
@@ -139,6 +142,12 @@ Status Verifier::Impl::check_pins() {
   return Status::ok();
 }
 
+bool Verifier::Impl::is_pinned(std::string_view name) const {
+  return name.size() >= kKeyIdDigits && std::any_of(known.begin(), known.end(), [&](const auto& k) {
+           return k.first.ends_with(name);
+         });
+}
+
 Result<Verdict> Verifier::verify(Source& data, std::string_view signature) {
   auto packets = read_signature(signature);
   if (!packets.is_ok()) {
@@ -169,7 +178,8 @@ Result<Verdict> Verifier::verify(Source& data, std::string_view signature) {
   }
   const gpgme_verify_result_t result = gpgme_op_verify_result(impl_->context.get());
   if (result == nullptr || result->signatures == nullptr) {
-    return fault(SignatureFault::kNoSignature, "gpg found no signature in the signature part");
+    // It says so when it finds none (operation_failed): a silent one was killed, or had no files.
+    return Status::temporary("4.7.0", "gpg ended without a word about the signature");
   }
   return impl_->judge(*result);
 }
@@ -207,6 +217,9 @@ Result<Verdict> Verifier::Impl::judge_one(const _gpgme_signature& signature) {
     TRY_ASSIGN(Verdict verdict, judge_status(signature));
     verdict.fingerprint = printable(or_empty(signature.fpr), 64);
     return verdict;
+  }
+  if (signature.hash_algo == GPGME_MD_NONE) {  // after GOODSIG comes VALIDSIG, which names it
+    return Status::temporary("4.7.0", "gpg ended in the middle of a word about the signature");
   }
   Verdict verdict;
   verdict.hash = or_empty(gpgme_hash_algo_name(signature.hash_algo));
@@ -248,7 +261,12 @@ Result<Verdict> Verifier::Impl::judge_status(const _gpgme_signature& signature) 
     case GPG_ERR_ENOSPC:
       return gpgme_trouble("verifying a signature", signature.status, "");
     case GPG_ERR_NO_PUBKEY:
-      // Also what gpg says when it cannot read its key ring.
+      // Also what gpg says when it cannot read its key ring. That may have been for a moment only:
+      // a key that was there a moment ago is not unknown.
+      if (is_pinned(or_empty(signature.fpr))) {
+        return Status::temporary("4.7.5", "gpg did not find the pinned " + name + " in " + home +
+                                              " just now; see whether it can be read");
+      }
       TRY(check_pins());
       return fault(SignatureFault::kUnknownKey, name + " is not in the key ring");
     default:
