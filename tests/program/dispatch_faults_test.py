@@ -6,7 +6,6 @@ Usage: dispatch_faults_test.py PROGRAMS [--every N] [unittest arguments]; N = 1 
 import collections
 import email
 import email.policy
-import errno
 import os
 import re
 import shutil
@@ -16,13 +15,13 @@ import time
 import unittest
 
 from dispatch_rig import Gateway, Smtp, crlf, item, text_of
+from fault_rig import FaultCase
 
 PROGRAMS = sys.argv.pop(1)
-EVERY = 14
+EVERY = 20
 if sys.argv[1:2] == ["--every"]:
     EVERY = int(sys.argv[2])
     del sys.argv[1:3]
-FAULT_AT = os.path.join(os.path.dirname(PROGRAMS.rstrip("/")), "test-tools", "fault_at")
 
 # One accepted parcel with a refused and a deferred recipient, a second one, and a parcel to send.
 FIRST = [("<ann@domain.co.uk>", ["<one@domain.com>", "<two@domain.com>"], text_of("m1")),
@@ -34,7 +33,10 @@ EXPECTED = [("m1", "one"), ("m1", "two"), ("m2", "three"), ("m3", "four"), ("m3"
 PEER = "host = athena.domain.co.uk\nprofile = rfc2442\nrecipient-domains = *\nmax-messages = 2\n"
 
 
-class Faults(unittest.TestCase):
+class Faults(FaultCase):
+    fault_at = os.path.join(os.path.dirname(PROGRAMS.rstrip("/")), "test-tools", "fault_at")
+    every = EVERY
+    reads = False
     workers = 1
 
     def setUp(self):
@@ -48,6 +50,7 @@ class Faults(unittest.TestCase):
                             "build-workers = %d\n" % ((self.workers,) * 3), {"remote1": PEER})
         self.addCleanup(self.site.close)
         self.site.make_spool()
+        self.below, self.log = self.site.spool, self.site.root + "/calls"
         self.empty = self.site.root + "/empty"
         os.rename(self.site.spool, self.empty)
         # The ledger's creation is under test too.
@@ -62,7 +65,7 @@ class Faults(unittest.TestCase):
             return "450 4.7.1 greylisted"
         return None
 
-    def fresh_spool(self):
+    def fresh(self):
         shutil.rmtree(self.site.spool, ignore_errors=True)
         shutil.copytree(self.empty, self.site.spool)
         self.slow = True
@@ -73,16 +76,9 @@ class Faults(unittest.TestCase):
         for n in range(2):
             self.site.put(item("<bob@domain.com>", ["<o%d@domain.co.uk>" % n], text_of("o%d" % n)))
 
-    def disturbed(self, *fault):
-        """One run with a fault; its exit code, log and the calls that were counted."""
-        trace = self.site.root + "/calls"
-        done = subprocess.run([FAULT_AT, "--below", self.site.spool, "--log", trace, *fault, "--",
-                               *self.site.argv("--once")], capture_output=True, timeout=60,
-                              check=False)
-        if done.returncode == 77:
-            self.skipTest(done.stderr.decode())
-        with open(trace, encoding="utf-8", errors="replace") as f:
-            return done.returncode, done.stderr.decode(), f.read().splitlines()
+    def act(self, fault):
+        return subprocess.run([*self.under(fault), *self.site.argv("--once")], capture_output=True,
+                              timeout=60, check=False)
 
     def recover(self):
         """Undisturbed runs, until also the deferred one is due; their log."""
@@ -151,37 +147,15 @@ class Faults(unittest.TestCase):
                          where)
         self.assertEqual(self.site.ledger("pragma integrity_check"), [("ok",)], where)
 
-    def count(self):
-        self.fresh_spool()
-        code, log, calls = self.disturbed()
-        self.assertEqual(code, 0, log)
-        self.check(log + self.recover(), "undisturbed")
-        self.assertGreater(len(calls), 100, "\n".join(calls))
-        return len(calls)
-
-    def run_all(self, option, error=0):
-        """Every EVERY-th call, beginning elsewhere in each test."""
-        points = bad = 0
-        total = self.count()
-        first = 1 + sum(self.id().encode()) % EVERY
-        for k in range(first, total + 1, EVERY):
-            self.fresh_spool()
-            code, log, calls = self.disturbed(option, str(k), "--error", str(error))
-            if len(calls) < k:
-                continue  # another order of threads, one call less
-            points += 1
-            where = "%s call %s" % (option, calls[k - 1])
-            with self.subTest(where):
-                bad += 1
-                if option == "--kill":
-                    self.assertEqual(code, 137, where + "\n" + log)
-                else:
-                    self.assertIn(code, (0, 75), where + "\n" + log)
-                    self.check_exit_code(code, where, log)
-                log += "--- restarted\n" + self.recover()
-                self.check(log, where)
-                bad -= 1
-        print("%s: %d of %d calls, %d failed" % (self.id(), points, total, bad), flush=True)
+    def settle(self, told, fault, trace, where):
+        code, log = told.returncode, told.stderr.decode()
+        if fault.kills():
+            self.assertEqual(code, 137, where + "\n" + log)
+        else:
+            self.assertIn(code, (0, 75) if fault.k else (0,), where + "\n" + log)
+            self.check_exit_code(code, where, log)
+        log += "--- restarted\n" + self.recover()
+        self.check(log, where)
 
     def check_exit_code(self, code, where, log):
         left = sum(len(self.site.names(*place)) for place in
@@ -190,19 +164,11 @@ class Faults(unittest.TestCase):
         if left:
             self.assertEqual(code, 75, "%s: %d left, and exit 0\n%s" % (where, left, log))
 
-    def test_killed(self):
-        self.run_all("--kill")
-
-    def test_no_space(self):
-        self.run_all("--fail", errno.ENOSPC)
-
-    def test_input_output_error(self):
-        self.run_all("--fail", errno.EIO)
-
 
 class FaultsOfManyThreads(Faults):
     workers = 3
 
 
+del FaultCase  # has no tests of its own
 if __name__ == "__main__":
     unittest.main()

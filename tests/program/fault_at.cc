@@ -1,10 +1,13 @@
 // fault_at: runs a program and lets its k-th call that changes the disk or speaks on a socket be
 // its last, or fail. Calls of all threads and of child processes are counted together, as the
 // kernel sees them (seccomp notifications), so also SQLite's.
-//   fault_at --below DIR [--only TEXT] [--log FILE] [--kill K | --fail K | --while FILE]
+//   fault_at --below DIR [--only TEXT] [--reads yes] [--log FILE]
+//            [--kill K | --kill-caller K | --fail K | --short K | --while FILE]
 //            [--error NUMBER] -- PROGRAM ARGUMENT...
 // Counted: calls on names, on files whose path begins with DIR and on sockets; with --only those
-// that have TEXT in their path. --while FILE: every counted call fails as long as FILE exists.
+// that have TEXT in their path; with --reads also calls that only read, open or look.
+// --kill-caller: not the program dies but the process that made the call (its child). --short: a
+// write ends after its first half. --while FILE: every counted call fails as long as FILE exists.
 // SIGTERM and SIGHUP are passed on. --log: one line for each call, "K CALL PATH". Exit code: the
 // program's, 128 + signal when it was killed, 77 when the kernel does not let it watch. Tests only;
 // Linux 5.6 or later.
@@ -30,6 +33,7 @@
 #include <cstring>
 #include <fstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace {
@@ -70,6 +74,25 @@ constexpr Call kCalls[] = {
 #endif
 };
 
+// Counted with --reads only. (openat without O_CREAT, too.)
+constexpr Call kReads[] = {
+    {"read", SYS_read, -1},
+    {"pread64", SYS_pread64, -1},
+    {"recvfrom", SYS_recvfrom, -1},
+    {"close", SYS_close, -1},
+    {"fstat", SYS_fstat, -1},
+    {"getdents64", SYS_getdents64, -1},
+    {"flock", SYS_flock, -1},
+    {"fstatfs", SYS_fstatfs, -1},
+    {"newfstatat", SYS_newfstatat, 1},
+    {"faccessat", SYS_faccessat, 1},
+    {"statx", SYS_statx, 1},
+    {"statfs", SYS_statfs, 0},
+#ifdef SYS_open
+    {"access", SYS_access, 0},
+#endif
+};
+
 pid_t g_program = 0;
 
 void pass_on(int signal) {
@@ -82,8 +105,11 @@ struct Options {
   std::string log;
   std::string fail_while;
   long kill_at = 0;
+  long kill_caller_at = 0;
   long fail_at = 0;
+  long short_at = 0;
   int error = EIO;
+  bool reads = false;
   char** program = nullptr;
 };
 
@@ -108,8 +134,14 @@ Options parse(int argc, char** argv) {
       options.fail_while = value;
     } else if (key == "--kill") {
       options.kill_at = std::strtol(value, nullptr, 10);
+    } else if (key == "--kill-caller") {
+      options.kill_caller_at = std::strtol(value, nullptr, 10);
     } else if (key == "--fail") {
       options.fail_at = std::strtol(value, nullptr, 10);
+    } else if (key == "--short") {
+      options.short_at = std::strtol(value, nullptr, 10);
+    } else if (key == "--reads") {
+      options.reads = std::string_view(value) == "yes";
     } else if (key == "--error") {
       options.error = static_cast<int>(std::strtol(value, nullptr, 10));
     } else {
@@ -123,16 +155,24 @@ Options parse(int argc, char** argv) {
   return options;
 }
 
-// Only calls in the table reach the watcher; of openat those that may create.
-std::vector<sock_filter> make_filter() {
+std::vector<Call> watched_calls(bool reads) {
+  std::vector<Call> calls(std::begin(kCalls), std::end(kCalls));
+  if (reads) {
+    calls.insert(calls.end(), std::begin(kReads), std::end(kReads));
+  }
+  return calls;
+}
+
+// Only these calls reach the watcher; of openat, unless reads count, those that may create.
+std::vector<sock_filter> make_filter(bool reads) {
   std::vector<sock_filter> filter;
   const auto load = [&](std::size_t offset) {
     filter.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<unsigned>(offset)));
   };
-  for (const Call& call : kCalls) {
+  for (const Call& call : watched_calls(reads)) {
     const auto number = static_cast<unsigned>(call.number);
     load(offsetof(seccomp_data, nr));
-    if (call.number == SYS_openat) {
+    if (call.number == SYS_openat && !reads) {
       filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 3));
       load(offsetof(seccomp_data, args) + 2 * sizeof(__u64));
       filter.push_back(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, O_CREAT, 0, 1));
@@ -151,8 +191,8 @@ struct Handshake {
   std::atomic<bool> taken{false};
 };
 
-void child(Handshake& shared, char** program) {
-  std::vector<sock_filter> filter = make_filter();
+void child(Handshake& shared, const Options& options) {
+  std::vector<sock_filter> filter = make_filter(options.reads);
   sock_fprog code{static_cast<unsigned short>(filter.size()), filter.data()};
   long fd = -1;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // without its watcher it could not go on
@@ -163,14 +203,18 @@ void child(Handshake& shared, char** program) {
   while (!shared.taken) {
     ::usleep(100);
   }
-  ::execv(program[0], program);
+  ::execv(options.program[0], options.program);
   ::_exit(126);
 }
 
 class Watcher {
  public:
   Watcher(const Options& options, pid_t pid, int listener)
-      : options_(options), pid_(pid), listener_(listener), log_(options.log) {}
+      : options_(options),
+        calls_(watched_calls(options.reads)),
+        pid_(pid),
+        listener_(listener),
+        log_(options.log) {}
 
   // Until the program has ended; its exit code.
   int run() {
@@ -198,16 +242,19 @@ class Watcher {
     response.id = call.id;
     response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
     const Call* known = nullptr;
-    for (const Call& each : kCalls) {
+    for (const Call& each : calls_) {
       known = each.number == call.data.nr ? &each : known;
     }
     const std::string path = known == nullptr ? "" : subject(*known, call);
     if (known != nullptr && counts(path)) {
       ++count_;
       log_ << count_ << ' ' << known->name << ' ' << path << std::endl;
-      if (count_ == options_.kill_at) {
-        ::kill(pid_, SIGKILL);
+      if (count_ == options_.kill_at || count_ == options_.kill_caller_at) {
+        ::kill(count_ == options_.kill_at ? pid_ : static_cast<pid_t>(call.pid), SIGKILL);
         return;
+      }
+      if (count_ == options_.short_at) {
+        write_half(call, response);
       }
       if (count_ == options_.fail_at ||
           (!options_.fail_while.empty() && ::access(options_.fail_while.c_str(), F_OK) == 0)) {
@@ -221,6 +268,43 @@ class Watcher {
   bool counts(const std::string& path) const {
     const bool ours = path.starts_with(options_.below) || path.starts_with("socket:");
     return ours && path.find(options_.only) != std::string::npos;
+  }
+
+  // Does half of the write for the program, so that it sees a short count.
+  void write_half(const seccomp_notif& call, seccomp_notif_resp& response) const {
+    const bool sends = call.data.nr == SYS_sendto;
+    const auto size = static_cast<std::size_t>(call.data.args[2]) / 2;
+    if ((call.data.nr != SYS_write && call.data.nr != SYS_pwrite64 && !sends) || size == 0) {
+      return;
+    }
+    std::vector<char> data(size);
+    const int memory = ::open(("/proc/" + std::to_string(call.pid) + "/mem").c_str(), O_RDONLY);
+    const auto got = ::pread(memory, data.data(), size, static_cast<off_t>(call.data.args[1]));
+    ::close(memory);
+    const long process = ::syscall(SYS_pidfd_open, thread_group(static_cast<pid_t>(call.pid)), 0);
+    const int file = static_cast<int>(::syscall(SYS_pidfd_getfd, process, call.data.args[0], 0));
+    ssize_t written = -1;
+    if (got == static_cast<ssize_t>(size) && file >= 0) {
+      written = call.data.nr == SYS_pwrite64
+                    ? ::pwrite(file, data.data(), size, static_cast<off_t>(call.data.args[3]))
+                    : ::write(file, data.data(), size);
+    }
+    ::close(file);
+    ::close(static_cast<int>(process));
+    if (written > 0) {
+      response.flags = 0;
+      response.val = written;
+    }
+  }
+
+  static long thread_group(pid_t thread) {
+    std::ifstream status("/proc/" + std::to_string(thread) + "/status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("Tgid:")) {
+        return std::strtol(line.c_str() + 5, nullptr, 10);
+      }
+    }
+    return thread;
   }
 
   static std::string subject(const Call& call, const seccomp_notif& notif) {
@@ -242,6 +326,7 @@ class Watcher {
   }
 
   const Options& options_;
+  std::vector<Call> calls_;
   pid_t pid_;
   int listener_;
   std::ofstream log_;
@@ -260,7 +345,7 @@ int main(int argc, char** argv) {
   auto* shared = new (page) Handshake;
   const pid_t pid = ::fork();
   if (pid == 0) {
-    child(*shared, options.program);
+    child(*shared, options);
   }
   while (shared->listener == 0) {
     ::usleep(100);
