@@ -1,12 +1,13 @@
 // Every file operation of building, submitting and failing a parcel fails once, and every one is
-// once the last of the process. After recovery: each item is in incoming/ or in exactly one
-// parcel; nothing is in failed/ without its senders' notices, and nothing is sent once a notice
-// was written; a parcel the MTA took is sent, or ready with the mark that makes its second
-// submission `ambiguous`.
+// once the last of the process, or the last before the power goes. After recovery: each item is in
+// incoming/ or in exactly one parcel; nothing is in failed/ without its senders' notices, and
+// nothing is sent once a notice was written; a parcel the MTA took is sent, or ready with the mark
+// that makes its second submission `ambiguous`.
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <cerrno>
+#include <filesystem>
 #include <functional>
 #include <set>
 
@@ -86,6 +87,14 @@ class Gateway {
     EXPECT_TRUE(spool.is_ok());
     EXPECT_TRUE(spool::recover_building(*spool, kPeer).is_ok());
     return std::move(spool).value();
+  }
+
+  // The machine comes up again with what was on its disk.
+  void lose_power(const FaultyFileOps& ops, test::Survival survival) {
+    const std::string disk = dir_ / "disk";
+    ops.power_cut(disk, survival);
+    std::filesystem::remove_all(root_);
+    std::filesystem::rename(disk, root_);
   }
 
   // Where each item is, over incoming/ and all parcels; each exactly once.
@@ -215,6 +224,22 @@ TEST_P(DispatchCrashTest, EveryOperationIsTheLast) {
     ops.stop_at(k);
     run.work(ops);
     check(run, k);
+  }
+}
+
+TEST_P(DispatchCrashTest, ThePowerGoesAtEveryOperation) {
+  const std::uint64_t count = operations(options());
+  for (std::uint64_t k = 1; k <= count + 1; ++k) {
+    for (const auto survival : {test::Survival::kOnlySynced, test::Survival::kEntriesWithoutData}) {
+      Gateway run(options());
+      FaultyFileOps ops(run.root());
+      ops.stop_at(k);
+      run.work(ops);
+      SCOPED_TRACE(
+          str_cat({ops.trace().back(), ", survival ", std::to_string(static_cast<int>(survival))}));
+      run.lose_power(ops, survival);
+      check(run, k);
+    }
   }
 }
 
