@@ -53,8 +53,8 @@ class Site {
   std::string spool() const { return dir_ / "spool"; }
   std::string fresh() { return dir_ / str_cat({"cut", std::to_string(++cuts_)}); }
 
-  Result<ReceiveReport> receive(os::FileOps& ops, const std::string& spool,
-                                const std::string& mail) const {
+  Result<ReceiveReport> receive(os::FileOps& ops, const std::string& spool, const std::string& mail,
+                                const std::string& recipient = "bsmtp@athena.domain.co.uk") const {
     auto config = config::parse(
         str_cat({"host = athena.domain.co.uk\nspool-directory = ", spool,
                  "\nfree-percent-quarantine = 0\nfree-percent-dispatch = 0\n"
@@ -67,7 +67,7 @@ class Site {
     Receiver receiver(std::make_shared<const config::Config>(std::move(*config)), ops,
                       system_clock());
     ReceiveRequest request;
-    request.recipient = "bsmtp@athena.domain.co.uk";
+    request.recipient = recipient;
     request.peer = "remote1";
     StringSource input(mail);
     return receiver.receive(request, input);
@@ -211,6 +211,44 @@ TEST(ReceiveCrash, DeathAtEveryCallKeepsTheQuarantineWhole) {
       EXPECT_EQ(again->outcome, ReceiveOutcome::kQuarantined);
       EXPECT_EQ(check_quarantine(disk, untrusted_mail()), 1U);
       EXPECT_EQ(check_accepted(disk), 0U);
+    }
+  }
+}
+
+// A bounce of one of our parcels; how many are kept, each whole.
+std::size_t check_returns(const std::string& spool) {
+  const auto names = test::names_in(spool + "/inbound/returns");
+  for (const std::string& name : names) {
+    EXPECT_EQ(slurp(str_cat({spool, "/inbound/returns/", name})),
+              "MAIL FROM:<>\r\nRCPT TO:<bsmtp+c0ffee@athena.domain.co.uk>\r\nDATA\r\n"
+              "Subject: failed\r\n\r\nsorry\r\n.\r\n");
+  }
+  return names.size();
+}
+
+TEST(ReceiveCrash, DeathAtEveryCallKeepsAnAcknowledgedBounceWhole) {
+  const std::string mail = "Subject: failed\r\n\r\nsorry\r\n";
+  const std::string address = "bsmtp+c0ffee@athena.domain.co.uk";
+  bool over = false;
+  for (std::uint64_t n = 1; !over; ++n) {
+    ASSERT_LT(n, 100U);
+    Site site;
+    FaultyFileOps ops(site.spool());
+    ops.stop_at(n);
+    const auto report = site.receive(ops, site.spool(), mail, address);
+    over = report.is_ok();
+    for (const Survival survival : test::kSurvivals) {
+      SCOPED_TRACE(
+          str_cat({ops.trace().back(), ", survival ", std::to_string(static_cast<int>(survival))}));
+      const std::string disk = site.fresh();
+      ops.power_cut(disk, survival);
+      const std::size_t before = check_returns(disk);
+      EXPECT_LE(before, 1U);
+      if (report.is_ok()) {
+        EXPECT_EQ(before, 1U) << "acknowledged and lost";
+      } else {
+        EXPECT_TRUE(report.status().is_temporary()) << report.status().text();
+      }
     }
   }
 }
