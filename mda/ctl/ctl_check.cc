@@ -7,9 +7,9 @@
 #include "common/base/text.h"
 #include "common/base/units.h"
 #include "common/os/file_ops.h"
-#include "common/os/socket.h"
 #include "common/rewrite/export_map.h"
 #include "common/rewrite/rules.h"
+#include "mda/ctl/ctl_listeners.h"
 #include "mda/ctl/ctl_postfix.h"
 #include "mda/ctl/ctl_process.h"
 #include "mda/ctl/ctl_rules.h"
@@ -17,11 +17,6 @@
 
 namespace bsmtp::mda::ctl {
 namespace {
-
-// Base64 in lines of 76 with CRLF, and room for headers, boundary and signature.
-std::uint64_t wire_size(std::uint64_t plain) {
-  return plain / 57 * 78 + 78 + 16384;
-}
 
 // Postfix time values: a number and s, m, h, d or w, as our own durations.
 std::optional<std::chrono::seconds> mta_time(const MtaParameter& mta, const std::string& name) {
@@ -155,6 +150,10 @@ void check_mta_times(const config::Config& c, const MtaParameter& mta, const Mta
 }
 
 }  // namespace
+
+std::uint64_t wire_size(std::uint64_t plain) {
+  return plain / 57 * 78 + 78 + 16384;
+}
 
 MtaParameter postfix_parameters() {
   const std::string postconf = find_program("postconf");
@@ -291,27 +290,33 @@ void check_rules(const config::Config& config, Findings& findings, const std::st
   findings.ok("export-map", std::to_string(map->size()) + " entries");
 }
 
-void check_listeners(const config::Config& config, Findings& findings) {
-  os::SocketOptions options;
-  options.connect_timeout = std::chrono::milliseconds(2000);
-  for (const auto& [key, url] : {std::pair<std::string, std::string>{"submit", config.submit},
-                                 {"resubmit", config.resubmit}}) {
-    const auto endpoint = os::parse_endpoint(url);
-    if (!endpoint.is_ok()) {
-      findings.problem(key, endpoint.status().text(), "write smtp://HOST:PORT");
-      continue;
-    }
-    const auto socket = os::Socket::connect(*endpoint, options);
-    if (!socket.is_ok()) {
-      findings.warn(key, socket.status().text(),
-                    "start the MTA, or its listener for unpacked mail; parcels and messages wait");
-      continue;
-    }
-    findings.ok(key, url + " answers");
+namespace {
+
+// What the host MTA has to do with us, whichever it is.
+void check_mta(const config::Config& config, const std::optional<SendmailSite>& sendmail,
+               bool offline, Findings& findings) {
+  const MtaParameter mta = sendmail ? sendmail_parameters(*sendmail) : postfix_parameters();
+  const MtaNames names = sendmail ? sendmail_names() : MtaNames();
+  check_timers(config, mta, findings, names);
+  check_sizes(config, mta, findings, names);
+  check_rules(config, findings, sendmail ? "--sendmail" : "--postfix");
+  if (sendmail) {
+    check_sendmail(config, *sendmail, findings);
+  } else if (const auto postfix = read_postfix()) {
+    check_postfix(config, *postfix, findings);
   }
+  check_socket(config, mta, findings);
+  if (offline) {
+    findings.ok("offline", "neither the MTA's listeners nor the socketmap were asked");
+    return;
+  }
+  check_socketmap(config, mta, sendmail, findings);
+  check_listeners(config, findings);
 }
 
-std::vector<Finding> check_everything(const std::string& config_file, const Clock& /*clock*/) {
+}  // namespace
+
+std::vector<Finding> check_everything(const std::string& config_file, const CheckScope& scope) {
   Findings findings;
   const auto config = config::load(config_file);
   if (!config.is_ok()) {
@@ -319,26 +324,26 @@ std::vector<Finding> check_everything(const std::string& config_file, const Cloc
                      "`bsmtpctl config describe` explains every key");
     return findings.take();
   }
-  findings.ok("configuration", join(config->files, ", "));
-  if (config->peers.empty()) {
-    findings.warn("peers", "no peer is configured", "`bsmtpctl peer add NAME --host HOST ...`");
+  auto sendmail = scope.mta == CheckScope::Mta::kPostfix ? std::nullopt : read_sendmail_cf();
+  if (scope.mta == CheckScope::Mta::kSendmail && !sendmail) {
+    findings.problem("sendmail", "/etc/mail/sendmail.cf cannot be read or lacks FEATURE(`bsmtp')",
+                     "follow docs/install-sendmail.md, then make sendmail.cf anew");
+    return findings.take();
   }
-  const auto sendmail = read_sendmail_cf();
-  const MtaParameter mta = sendmail ? sendmail_parameters(*sendmail) : postfix_parameters();
-  const MtaNames names = sendmail ? sendmail_names() : MtaNames();
-  check_timers(*config, mta, findings, names);
-  check_sizes(*config, mta, findings, names);
-  check_keys(*config, findings);
-  check_spool(*config, findings);
-  check_rules(*config, findings, sendmail ? "--sendmail" : "--postfix");
-  if (sendmail) {
-    check_sendmail(*config, *sendmail, findings);
-  } else if (const auto postfix = read_postfix()) {
-    check_postfix(*config, *postfix, findings);
+  if (scope.mta == CheckScope::Mta::kPostfix && find_program("postconf").empty()) {
+    findings.problem("postfix", "there is no postconf: no Postfix is installed here",
+                     "install Postfix, or use `bsmtpctl sendmail check`");
+    return findings.take();
   }
-  check_socket(*config, mta, findings);
-  check_socketmap(*config, mta, sendmail, findings);
-  check_listeners(*config, findings);
+  if (scope.mta == CheckScope::Mta::kEither) {
+    findings.ok("configuration", join(config->files, ", "));
+    if (config->peers.empty()) {
+      findings.warn("peers", "no peer is configured", "`bsmtpctl peer add NAME --host HOST ...`");
+    }
+    check_keys(*config, findings);
+    check_spool(*config, findings);
+  }
+  check_mta(*config, sendmail, scope.offline, findings);
   return findings.take();
 }
 

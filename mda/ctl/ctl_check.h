@@ -4,11 +4,11 @@
 // root may read says nothing about what the programs may.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
 
-#include "common/base/clock.h"
 #include "common/config/config.h"
 
 namespace bsmtp::mda::ctl {
@@ -49,7 +49,19 @@ struct MtaNames {
   std::string size_limit = "Postfix message_size_limit";
 };
 
-std::vector<Finding> check_everything(const std::string& config_file, const Clock& clock);
+struct CheckScope {
+  enum class Mta {
+    kEither,   // all of `config check`, with the MTA that is found
+    kPostfix,  // what concerns Postfix alone
+    kSendmail
+  };
+  Mta mta = Mta::kEither;
+  bool offline = false;  // asks no process: the MTA may be stopped
+};
+std::vector<Finding> check_everything(const std::string& config_file, const CheckScope& scope);
+
+// Octets of the largest mail that a parcel of `plain` octets of batch becomes.
+std::uint64_t wire_size(std::uint64_t plain);
 
 // The parts, for tests.
 void check_timers(const config::Config& config, const MtaParameter& mta, Findings& findings,
@@ -62,6 +74,5 @@ void check_spool(const config::Config& config, Findings& findings);
 // `flavour`: "--postfix" or "--sendmail", for the remedy.
 void check_rules(const config::Config& config, Findings& findings,
                  const std::string& flavour = "--postfix");
-void check_listeners(const config::Config& config, Findings& findings);
 
 }  // namespace bsmtp::mda::ctl

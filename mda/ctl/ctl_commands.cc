@@ -12,8 +12,9 @@ namespace bsmtp::mda::ctl {
 namespace {
 
 constexpr auto kCommands = std::to_array<Command>({
-    {"config check", "", "Examine configuration, keys, spool and MTA limits; say what to change",
-     RunAs::kCaller, NeedsConfig::kNo, config_check},
+    {"config check", "[--offline]",
+     "Examine configuration, keys, spool and MTA limits; say what to change", RunAs::kCaller,
+     NeedsConfig::kNo, config_check},
     {"config describe", "", "Print every key with its meaning and default", RunAs::kCaller,
      NeedsConfig::kNo, config_describe},
     {"config show", "", "Print every value in force", RunAs::kCaller, NeedsConfig::kYes,
@@ -83,6 +84,10 @@ constexpr auto kCommands = std::to_array<Command>({
      "Write the static map that routes tunneled domains without the milter", RunAs::kCaller,
      NeedsConfig::kYes, rules_export_command},
 
+    {"postfix check", "[--offline]", "Of config check what concerns Postfix", RunAs::kCaller,
+     NeedsConfig::kNo, postfix_check},
+    {"sendmail check", "[--offline]", "Of config check what concerns sendmail", RunAs::kCaller,
+     NeedsConfig::kNo, sendmail_check},
     {"sendmail dn", "FILE",
      "Print what sendmail's access map calls a certificate's subject and issuer", RunAs::kCaller,
      NeedsConfig::kNo, sendmail_dn},

@@ -1,4 +1,5 @@
-// bsmtpctl config describe|show and config check's frame; the checks are in ctl_check.cc.
+// bsmtpctl config describe|show, and the frame of config check, postfix check and sendmail check;
+// the checks are in ctl_check.cc.
 #include <algorithm>
 
 #include "common/base/text.h"
@@ -59,8 +60,9 @@ Result<int> config_show(Context& context, const Arguments& /*arguments*/) {
   return kExitOk;
 }
 
-Result<int> config_check(Context& context, const Arguments& /*arguments*/) {
-  const std::vector<Finding> findings = check_everything(context.config_file, context.clock);
+namespace {
+
+Result<int> report(Context& context, const std::vector<Finding>& findings) {
   const auto count = [&](Finding::Level level) {
     return static_cast<std::uint64_t>(std::count_if(
         findings.begin(), findings.end(), [&](const Finding& f) { return f.level == level; }));
@@ -90,6 +92,24 @@ Result<int> config_check(Context& context, const Arguments& /*arguments*/) {
     context.out << "\n" << problems << " problems, " << warnings << " warnings\n";
   }
   return problems == 0 ? kExitOk : kExitProblem;
+}
+
+Result<int> check(Context& context, const Arguments& arguments, CheckScope::Mta mta) {
+  return report(context, check_everything(context.config_file, {mta, arguments.has("offline")}));
+}
+
+}  // namespace
+
+Result<int> config_check(Context& context, const Arguments& arguments) {
+  return check(context, arguments, CheckScope::Mta::kEither);
+}
+
+Result<int> postfix_check(Context& context, const Arguments& arguments) {
+  return check(context, arguments, CheckScope::Mta::kPostfix);
+}
+
+Result<int> sendmail_check(Context& context, const Arguments& arguments) {
+  return check(context, arguments, CheckScope::Mta::kSendmail);
 }
 
 }  // namespace bsmtp::mda::ctl

@@ -7,6 +7,8 @@
 namespace bsmtp::mda::ctl {
 
 Result<int> config_check(Context& context, const Arguments& arguments);
+Result<int> postfix_check(Context& context, const Arguments& arguments);
+Result<int> sendmail_check(Context& context, const Arguments& arguments);
 Result<int> config_describe(Context& context, const Arguments& arguments);
 Result<int> config_show(Context& context, const Arguments& arguments);
 

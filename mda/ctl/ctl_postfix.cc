@@ -116,31 +116,14 @@ bool is_loopback(const PostfixService& service) {
          service.name.starts_with("localhost:");
 }
 
-bool is_listener(const config::Config& config, const PostfixService& service) {
-  constexpr std::string_view kScheme = "smtp://";
-  return config.resubmit.size() > kScheme.size() &&
-         service.name == config.resubmit.substr(kScheme.size()) + "/inet";
-}
-
-const std::string* own(const PostfixService& service, const std::string& name) {
-  const auto found = service.own.find(name);
-  return found == service.own.end() ? nullptr : &found->second;
-}
-
-std::string in_force(const PostfixSite& site, const PostfixService& service,
-                     const std::string& name) {
-  const std::string* value = own(service, name);
-  return value != nullptr ? *value : site.parameter(name);
-}
-
 bool runs_milters(const PostfixSite& site, const PostfixService& service) {
-  return in_force(site, service, "receive_override_options").find("no_milters") ==
+  return value_in_force(site, service, "receive_override_options").find("no_milters") ==
          std::string::npos;
 }
 
 // What remains of the service's receive_override_options when milters shall run.
 std::string other_overrides(const PostfixSite& site, const PostfixService& service) {
-  auto options = members(in_force(site, service, "receive_override_options"));
+  auto options = members(value_in_force(site, service, "receive_override_options"));
   std::erase(options, "no_milters");
   return join(options, ",");
 }
@@ -164,8 +147,8 @@ void check_main_milters(const config::Config& config, const PostfixSite& site, F
 // A service that users reach: a submission port, or port 25.
 void check_door(const config::Config& config, const PostfixSite& site,
                 const PostfixService& service, Findings& findings, std::uint64_t& bad) {
-  const std::string proxy = in_force(site, service, "smtpd_proxy_filter");
-  const std::string* milters = own(service, "smtpd_milters");
+  const std::string proxy = value_in_force(site, service, "smtpd_proxy_filter");
+  const std::string* milters = own_value(service, "smtpd_milters");
   const bool beside = milters != nullptr && !has_ours(config, site, *milters);
   // What has a proxy filter leaves the milter to the service behind it.
   if (proxy.empty() && (beside || !runs_milters(site, service))) {
@@ -182,7 +165,7 @@ void check_door(const config::Config& config, const PostfixSite& site,
                         : str_cat({"receive_override_options=", other_overrides(site, service)}),
                  "'` and reload Postfix"}));
   }
-  const std::string* restrictions = own(service, "smtpd_recipient_restrictions");
+  const std::string* restrictions = own_value(service, "smtpd_recipient_restrictions");
   if (restrictions != nullptr && restrictions->find("bsmtp-access") == std::string::npos) {
     ++bad;
     findings.warn(
@@ -208,7 +191,7 @@ void check_door(const config::Config& config, const PostfixSite& site,
 bool filters_content(const PostfixSite& site) {
   return !site.parameter("content_filter").empty() ||
          std::any_of(site.servers.begin(), site.servers.end(), [](const PostfixService& service) {
-           const std::string* value = own(service, "content_filter");
+           const std::string* value = own_value(service, "content_filter");
            return value != nullptr && !value->empty();
          });
 }
@@ -216,7 +199,7 @@ bool filters_content(const PostfixSite& site) {
 // Where a content filter hands mail back: recipients are diverted already.
 void check_return(const config::Config& config, const PostfixSite& site,
                   const PostfixService& service, Findings& findings, std::uint64_t& bad) {
-  const std::string restrictions = in_force(site, service, "smtpd_recipient_restrictions");
+  const std::string restrictions = value_in_force(site, service, "smtpd_recipient_restrictions");
   if (restrictions.find("bsmtp-access") != std::string::npos) {
     ++bad;
     findings.problem("postfix",
@@ -227,7 +210,7 @@ void check_return(const config::Config& config, const PostfixSite& site,
                               "reload Postfix"}));
   }
   if (runs_milters(site, service) &&
-      has_ours(config, site, in_force(site, service, "smtpd_milters"))) {
+      has_ours(config, site, value_in_force(site, service, "smtpd_milters"))) {
     ++bad;
     findings.warn("postfix",
                   str_cat({"service ", service.name, ", where the content filter hands mail back, ",
@@ -241,7 +224,8 @@ void check_return(const config::Config& config, const PostfixSite& site,
 void check_services(const config::Config& config, const PostfixSite& site, Findings& findings) {
   std::uint64_t bad = 0;
   for (const PostfixService& service : site.servers) {
-    if (is_listener(config, service)) {
+    if (is_resubmission(config, service)) {
+      check_resubmission(site, service, findings);
       continue;
     }
     if (!is_loopback(service)) {

@@ -35,6 +35,17 @@ std::vector<PostfixService> parse_postfix_servers(std::string_view services,
 // nullopt where there is no postconf.
 std::optional<PostfixSite> read_postfix();
 
+// Is it the one that `resubmit` names?
+bool is_resubmission(const config::Config& config, const PostfixService& service);
+// What master.cf gives the service with -o; nullptr = nothing.
+const std::string* own_value(const PostfixService& service, const std::string& name);
+// The same, else what main.cf says.
+std::string value_in_force(const PostfixSite& site, const PostfixService& service,
+                           const std::string& name);
+
+// The service that unpacked mail comes by: what would let it relay, and limits that are meant for
+// one stranger's connection and would punish a batch.
+void check_resubmission(const PostfixSite& site, const PostfixService& service, Findings& findings);
 void check_postfix(const config::Config& config, const PostfixSite& site, Findings& findings);
 
 }  // namespace bsmtp::mda::ctl

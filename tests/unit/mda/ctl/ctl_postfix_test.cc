@@ -182,6 +182,19 @@ TEST_F(CtlPostfix, NamesEachThingThatPassesBesideTheTunnel) {
        },
        "problem: instance /etc/postfix-in of multi_instance_directories does not know",
        "relayhost = [hub.domain.com]"},
+      {"few errors allowed on the listener",
+       [](CtlPostfix& t) { t.main_["smtpd_hard_error_limit"] = "20"; },
+       "warning: service 127.0.0.1:10027/inet, which takes unpacked mail, has "
+       "smtpd_hard_error_limit = 20",
+       "run `postconf -P '127.0.0.1:10027/inet/smtpd_hard_error_limit=100000'`"},
+      {"a rate for strangers on the listener",
+       [](CtlPostfix& t) { t.main_["smtpd_client_message_rate_limit"] = "5"; },
+       "warning: service 127.0.0.1:10027/inet, which takes unpacked mail, has "
+       "smtpd_client_message_rate_limit = 5",
+       "smtpd_client_message_rate_limit=0"},
+      {"a trusted listener", [](CtlPostfix& t) { t.main_["mynetworks"] = "127.0.0.0/8"; },
+       "warning: service 127.0.0.1:10027/inet, which takes unpacked mail, has a mynetworks",
+       "run `postconf -P '127.0.0.1:10027/inet/mynetworks='`"},
   };
   const auto kept = std::tuple(main_, map_, other_, site_.servers);
   for (const Case& c : cases) {
@@ -211,6 +224,13 @@ TEST_F(CtlPostfix, LeavesAloneWhatIsAsItShouldBe) {
   main_["virtual_alias_maps"] = "hash:/map";
   map_["bsmtp@hub.domain.com"] = "archive@domain.com, BSMTP@hub.domain.com";
   map_["@hub.domain.com"] = "";
+  EXPECT_EQ(found(), "");
+  main_["mynetworks"] = "127.0.0.0/8";
+  main_["smtpd_hard_error_limit"] = "20";
+  main_["smtpd_client_message_rate_limit"] = "5";
+  site_.servers[1].own = {{"mynetworks", ""},
+                          {"smtpd_hard_error_limit", "100000"},
+                          {"smtpd_client_event_limit_exceptions", "127.0.0.1,[::1]"}};
   EXPECT_EQ(found(), "");
   // A filter before the queue, set as our remedy says: our milter runs behind it.
   site_.servers[0].own = {{"smtpd_proxy_filter", "127.0.0.1:10024"},
