@@ -8,6 +8,10 @@ namespace bsmtp::mda::ctl {
 
 Result<int> config_check(Context& context, const Arguments& arguments);
 Result<int> postfix_check(Context& context, const Arguments& arguments);
+Result<int> postfix_enable(Context& context, const Arguments& arguments);
+Result<int> postfix_disable(Context& context, const Arguments& arguments);
+Result<int> sendmail_enable(Context& context, const Arguments& arguments);
+Result<int> sendmail_disable(Context& context, const Arguments& arguments);
 Result<int> sendmail_check(Context& context, const Arguments& arguments);
 Result<int> config_describe(Context& context, const Arguments& arguments);
 Result<int> config_show(Context& context, const Arguments& arguments);
