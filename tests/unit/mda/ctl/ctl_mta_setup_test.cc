@@ -33,8 +33,9 @@ config::Config hub() {
 // without the shell's continuation of lines.
 std::string plain(std::string text) {
   const std::string data = kDataDirectory;
-  for (std::size_t at = 0; (at = text.find(data, at)) != std::string::npos;) {
-    text.replace(at, data.size(), "/usr/share/bsmtp-tunnel");
+  const std::string usual = "/usr/share/bsmtp-tunnel";
+  for (std::size_t at = 0; (at = text.find(data, at)) != std::string::npos; at += usual.size()) {
+    text.replace(at, data.size(), usual);
   }
   std::string out;
   for (const std::string_view word : split_blank(text)) {
