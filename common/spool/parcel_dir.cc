@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "common/base/check.h"
@@ -9,6 +10,9 @@
 
 namespace bsmtp::spool {
 namespace {
+
+// 10,000 items (the most that max-messages allows) with room to spare.
+constexpr std::size_t kMaxHandingFile = 1U << 20U;
 
 bool is_gone(const Status& status) {
   return status.error_number() == ENOENT || status.error_number() == ENOTDIR;
@@ -106,6 +110,52 @@ Result<std::vector<std::string>> ParcelDir::items() const {
   return list_ids(spool_->ops(), str_cat({path(), "/", kItemsDir}));
 }
 
+Result<os::File> ParcelDir::begin_handing() {
+  BSMTP_CHECK(stage_ == Stage::kBuilding);
+  os::FileOps& ops = spool_->ops();
+  // As in commit(): an item that left must not come back in incoming/ after a power cut.
+  TRY(ops.fsync_dir(str_cat({path(), "/", kItemsDir})));
+  TRY(ops.fsync_dir(spool_->paths().incoming(peer_)));
+  const std::string file = str_cat({path(), "/", kHandingFile});
+  TRY(os::remove_if_exists(ops, file));
+  TRY_ASSIGN(os::File notes, ops.open(file, os::kCreateNew | O_APPEND, kFileMode));
+  TRY(ops.fsync_dir(path()));
+  return notes;
+}
+
+Status ParcelDir::note_handing(os::File& notes, std::string_view item_id) {
+  TRY(spool_->ops().write(notes, str_cat({item_id, "\n"})));
+  return spool_->ops().fsync(notes);
+}
+
+Status ParcelDir::item_handed(std::string_view item_id) {
+  return spool_->ops().unlink(item_path(item_id));
+}
+
+Status ParcelDir::end_handing(os::File notes) {
+  os::FileOps& ops = spool_->ops();
+  TRY(ops.fsync_dir(str_cat({path(), "/", kItemsDir})));
+  TRY(ops.close(notes));
+  TRY(ops.unlink(str_cat({path(), "/", kHandingFile})));
+  return ops.fsync_dir(path());
+}
+
+Result<std::vector<std::string>> ParcelDir::items_in_doubt() const {
+  const std::string file = str_cat({path(), "/", kHandingFile});
+  const auto text = os::read_file(spool_->ops(), file, kMaxHandingFile);
+  if (!text.is_ok()) {
+    return is_gone(text.status()) ? Result<std::vector<std::string>>(std::vector<std::string>())
+                                  : text.status();
+  }
+  TRY_ASSIGN(auto there, items());
+  auto noted = split(*text, '\n');
+  std::sort(noted.begin(), noted.end());
+  std::erase_if(there, [&noted](const std::string& id) {
+    return !std::binary_search(noted.begin(), noted.end(), std::string_view(id));
+  });
+  return there;
+}
+
 Result<os::File> ParcelDir::create_entity() {
   BSMTP_CHECK(stage_ == Stage::kBuilding);
   TRY(os::remove_if_exists(spool_->ops(), entity_path()));
@@ -173,13 +223,20 @@ Status ParcelDir::remove() {
   return os::remove_tree(ops, gone);
 }
 
-Result<std::size_t> recover_building(const Spool& spool, const std::string& peer) {
+Result<std::size_t> recover_building(const Spool& spool, const std::string& peer,
+                                     const std::function<void(const std::string& item)>& in_doubt) {
   TRY_ASSIGN(const PeerLock lock, spool.lock_peer(peer));
   TRY_ASSIGN(const auto ids, spool.list_parcels(peer, Stage::kBuilding));
   std::size_t undone = 0;
   for (const auto& id : ids) {
     TRY_ASSIGN(auto parcel, ParcelDir::claim(spool, peer, Stage::kBuilding, id));
     if (parcel) {
+      TRY_ASSIGN(const auto doubtful, parcel->items_in_doubt());
+      for (const std::string& item : doubtful) {
+        if (in_doubt) {
+          in_doubt(item);
+        }
+      }
       TRY(parcel->abandon());
       ++undone;
     }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,6 +51,16 @@ class ParcelDir {
   Status set_item_aside(std::string_view item_id);
   Result<std::vector<std::string>> items() const;  // oldest first
 
+  // Items that leave one by one and not in a parcel (building only). begin_handing() makes their
+  // place durable; note_handing() is durable before the item's first octet goes anywhere;
+  // item_handed() takes it out. An item that was noted and is still there may have arrived:
+  // recover_building() says so. end_handing() makes all that durable and forgets the notes.
+  Result<os::File> begin_handing();
+  Status note_handing(os::File& notes, std::string_view item_id);
+  Status item_handed(std::string_view item_id);
+  Status end_handing(os::File notes);
+  Result<std::vector<std::string>> items_in_doubt() const;
+
   // A new, empty entity file (an older attempt is removed): write it through the sink, finish
   // the sink, then commit().
   Result<os::File> create_entity();
@@ -83,7 +94,10 @@ class ParcelDir {
 };
 
 // At start and now and then: building/ parcels whose lock is free are abandoned (items go back).
-// Takes the peer's lock. Returns how many parcels were undone.
-Result<std::size_t> recover_building(const Spool& spool, const std::string& peer);
+// Takes the peer's lock. Returns how many parcels were undone. `in_doubt` is called, before
+// anything changes, for each item whose handing over was interrupted (note_handing()).
+Result<std::size_t> recover_building(
+    const Spool& spool, const std::string& peer,
+    const std::function<void(const std::string& item)>& in_doubt = {});
 
 }  // namespace bsmtp::spool

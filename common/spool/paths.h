@@ -57,5 +57,6 @@ class Paths {
 inline constexpr std::string_view kItemsDir = "items";
 inline constexpr std::string_view kEntityFile = "entity";  // never changed once `ready`
 inline constexpr std::string_view kStateFile = "state";
+inline constexpr std::string_view kHandingFile = "handing";  // items that left one by one
 
 }  // namespace bsmtp::spool

@@ -37,7 +37,12 @@ void in_turn(Map& queues, const std::string& last, const Visit& visit) {
 
 Status recover_peer(const spool::Spool& spool, const std::string& peer) {
   std::size_t undone = 0;
-  TRY_ASSIGN(undone, spool::recover_building(spool, peer));
+  TRY_ASSIGN(undone, spool::recover_building(spool, peer, [](const std::string& item) {
+               log::ambiguous(
+                   item,
+                   "interrupted while `bsmtpctl peer bypass` handed it to the host MTA; it waits "
+                   "again");
+             }));
   if (undone > 0) {
     log::trouble(peer, Status::temporary("4.3.0", str_cat({std::to_string(undone),
                                                            " unfinished parcels undone"})));
