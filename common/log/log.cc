@@ -47,6 +47,21 @@ class StderrSink final : public Sink {
   std::string program_;
 };
 
+class BothSink final : public Sink {
+ public:
+  explicit BothSink(const std::string& program) : syslog_(program), stderr_(program) {}
+  void write(Level level, std::string_view line) override {
+    syslog_.write(level, line);
+    if (level >= Level::kWarn) {
+      stderr_.write(level, line);
+    }
+  }
+
+ private:
+  SyslogSink syslog_;
+  StderrSink stderr_;
+};
+
 void append_value(std::string_view value, std::string& out) {
   const std::string text = printable(value, 400);
   if (text.find_first_of(" \"=,;") == std::string::npos) {
@@ -89,6 +104,9 @@ void use_syslog(const std::string& program) {
 }
 void use_stderr(const std::string& program) {
   use_sink(std::make_shared<StderrSink>(program));
+}
+void use_syslog_and_stderr(const std::string& program) {
+  use_sink(std::make_shared<BothSink>(program));
 }
 
 void use_sink(std::shared_ptr<Sink> sink) {

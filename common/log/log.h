@@ -39,6 +39,9 @@ class CaptureSink final : public Sink {
 
 void use_syslog(const std::string& program);
 void use_stderr(const std::string& program);
+// Everything to syslog, warnings and errors to stderr too: for a person at a terminal whose doings
+// must stand in the mail log.
+void use_syslog_and_stderr(const std::string& program);
 void use_sink(std::shared_ptr<Sink> sink);
 void set_level(Level level);
 // "debug", "info", "warn", "error"; anything else is kInfo (the configuration refuses it before).

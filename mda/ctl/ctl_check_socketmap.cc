@@ -1,81 +1,25 @@
 // config check's look at the socketmap: is it there, does the host MTA ask it, does it answer the
 // MTA's user?
 #include <algorithm>
-#include <array>
-#include <span>
 
 #include "common/base/text.h"
 #include "common/os/file_ops.h"
 #include "common/os/identity.h"
-#include "common/os/socket.h"
 #include "mda/ctl/ctl_check.h"
 #include "mda/ctl/ctl_identity.h"
 #include "mda/ctl/ctl_sendmail.h"
+#include "mda/ctl/ctl_socketmap.h"
 
 namespace bsmtp::mda::ctl {
 namespace {
 
 constexpr std::string_view kSocketmapOption = "socketmap-socket";
-constexpr std::chrono::milliseconds kPatience{3000};
-constexpr std::size_t kMaxMapReply = 4096;
-
-// "unix:PATH", "local:PATH", "/PATH", "inet:PORT@HOST", "inet6:PORT@HOST"
-std::string path_of(std::string_view socket) {
-  for (const std::string_view prefix : {"unix:", "local:"}) {
-    if (socket.starts_with(prefix)) {
-      return std::string(socket.substr(prefix.size()));
-    }
-  }
-  return socket.starts_with('/') ? std::string(socket) : std::string();
-}
-
-Result<os::Endpoint> endpoint_of(const std::string& socket) {
-  os::Endpoint endpoint;
-  endpoint.path = path_of(socket);
-  if (endpoint.is_unix()) {
-    return endpoint;
-  }
-  const std::size_t colon = socket.find(':');
-  const std::size_t at = socket.find('@');
-  if (colon == std::string::npos || at == std::string::npos || at < colon) {
-    return Status::temporary("4.3.5", socket + " is neither unix:PATH nor inet:PORT@HOST");
-  }
-  std::string host = socket.substr(at + 1);
-  if (host.find(':') != std::string::npos && !host.starts_with('[')) {
-    host = "[" + host + "]";
-  }
-  return os::parse_endpoint(
-      str_cat({"smtp://", host, ":", socket.substr(colon + 1, at - colon - 1)}));
-}
-
-// One question. Ok when the answer is one; else why not.
-Status ask(const std::string& socket, std::string_view question) {
-  TRY_ASSIGN(const os::Endpoint endpoint, endpoint_of(socket));
-  TRY_ASSIGN(os::Socket connection, os::Socket::connect(endpoint, {kPatience, kPatience}));
-  TRY(connection.write(str_cat({std::to_string(question.size()), ":", question, ","})));
-  std::string reply;
-  std::array<char, 512> buffer{};
-  while (!reply.ends_with(',') && reply.size() < kMaxMapReply) {
-    TRY_ASSIGN(const std::size_t n, connection.read(std::span<char>(buffer)));
-    if (n == 0) {
-      break;
-    }
-    reply.append(buffer.data(), n);
-  }
-  const std::size_t colon = reply.find(':');
-  const std::string_view answer =
-      colon == std::string::npos ? std::string_view() : std::string_view(reply).substr(colon + 1);
-  if (answer.starts_with("OK ") || answer.starts_with("NOTFOUND ")) {
-    return Status::ok();
-  }
-  return Status::temporary("4.3.0", str_cat({"it answered '", printable(reply, 80), "'"}));
-}
 
 // Asks as the owner of `mta_owned`, a directory of the MTA's, where that is possible.
 void check_answer(const config::Config& config, const std::string& mta_owned, std::string_view map,
                   Findings& findings) {
-  const std::string question = str_cat({map, " ", config.postmaster, "@", config.host});
-  const auto step = [&] { return ask(config.socketmap_socket, question); };
+  const std::string key = str_cat({config.postmaster, "@", config.host});
+  const auto step = [&] { return ask_socketmap(config.socketmap_socket, map, key).status(); };
   const bool as_mta = !mta_owned.empty() && os::has_root();
   const Status asked = as_mta ? step_as_owner_of(mta_owned, step) : step();
   const std::string about(kSocketmapOption);
@@ -93,7 +37,7 @@ void check_answer(const config::Config& config, const std::string& mta_owned, st
 // What of it stands in transport_maps: "socketmap:unix:bsmtp/map.sock:transport", relative to the
 // queue directory.
 bool postfix_asks(const config::Config& config, const MtaParameter& mta) {
-  const std::string path = path_of(config.socketmap_socket);
+  const std::string path = socket_path(config.socketmap_socket);
   const std::string queue = mta("queue_directory");
   std::string relative;
   if (!path.empty() && !queue.empty() && path.starts_with(queue + "/")) {
@@ -135,7 +79,7 @@ void check_postfix(const config::Config& config, const MtaParameter& mta, Findin
 }
 
 void check_directory(const std::string& socket, Findings& findings) {
-  const std::string path = path_of(socket);
+  const std::string path = socket_path(socket);
   if (path.empty()) {
     return;
   }

@@ -41,6 +41,9 @@ constexpr auto kCommands = std::to_array<Command>({
      "[--user NAME]",
      "Write peers.d/NAME.conf and make the peer's spool directories", RunAs::kCaller,
      NeedsConfig::kYes, peer_add},
+    {"peer bypass", "NAME [--queued] [--unacknowledged] [--dry-run]",
+     "Hand a peer's waiting mail to the host MTA, which sends it on without the tunnel",
+     RunAs::kSpoolOwner, NeedsConfig::kYes, peer_bypass},
 
     {"spool create", "", "Make the spool directories that are missing", RunAs::kSpoolOwner,
      NeedsConfig::kYes, spool_create},

@@ -24,6 +24,7 @@ Result<int> key_import(Context& context, const Arguments& arguments);
 
 Result<int> peer_list(Context& context, const Arguments& arguments);
 Result<int> peer_add(Context& context, const Arguments& arguments);
+Result<int> peer_bypass(Context& context, const Arguments& arguments);
 
 Result<int> spool_create(Context& context, const Arguments& arguments);
 Result<int> queue_list(Context& context, const Arguments& arguments);

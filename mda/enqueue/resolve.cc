@@ -160,8 +160,8 @@ Status require_open(const config::Config& config, const std::string& name) {
     return Status::ok();
   }
   return Status::temporary("4.3.2", "peer " + peer->name +
-                                        " is switched off; `bsmtpctl peer state " + peer->name +
-                                        " on` takes mail for it again");
+                                        " is switched off; `state = on` in its section takes mail "
+                                        "for it again");
 }
 
 Result<ResolvedEnvelope> resolve_envelope(const config::Config& config,
