@@ -37,6 +37,13 @@ struct Peer {
   std::uint64_t max_bytes = 7ULL << 20U;
   seconds max_age{60};
   std::uint64_t max_unacked = 20;
+  // What may wait unbuilt; then bsmtp-out leaves new mail with the MTA.
+  std::uint64_t max_queued = 1000000;
+  std::uint64_t max_queued_bytes = 20ULL << 30U;
+  seconds alarm_age{2 * 3600};  // mail is late for so long: the postmaster is told
+  // Sender domains that may get DSNs about unpacked mail of this peer.
+  std::vector<std::string> dsn_for;  // empty: any
+  std::uint64_t dsn_limit = 1000;    // DSNs an hour caused by this peer; the rest go into a digest
   // Domains ("a.b", ".a.b" = below, "*"); empty sender_domains = any but own_domains.
   std::vector<std::string> sender_domains;
   std::vector<std::string> recipient_domains;
@@ -82,6 +89,7 @@ struct Config {
   seconds retry_maximum{3600};
   seconds delivery_expire{5 * 86400};  // accepted message or ready parcel -> DSN
   seconds receipt_delay{300};          // receipts gather so long
+  seconds delay_warning{4 * 3600};     // a waiting message's sender is told once
   seconds keep_sent{6 * 86400};        // longer than an MTA queues: late bounces must find senders
   seconds ledger_retention{30 * 86400};  // beyond the parcel's expiry
   seconds accept_while_stalled{4 * 3600};

@@ -84,6 +84,10 @@ const std::array kGlobalKeys = std::to_array<Key<Config>>({
      "How long the receipt for a parcel may wait for others to the same peer. A peer that wants it "
      "at once gets it at once.",
      0, 3600},
+    {"delay-warning", Kind::kDuration, &Config::delay_warning,
+     "A message that has waited this long, here for its parcel or for delivery, is reported to its "
+     "sender once as delayed.",
+     60, 30 * kDay},
     {"keep-sent", Kind::kDuration, &Config::keep_sent,
      "How long a parcel handed to the host MTA is kept, so that a bounce finds its senders.", 0,
      60 * kDay},
@@ -176,6 +180,23 @@ const std::array kPeerKeys = std::to_array<Key<Peer>>({
      "A parcel is closed when its oldest message has waited this long (PMDF: after).", 0, 7 * kDay},
     {"max-unacked", Kind::kCount, &Peer::max_unacked,
      "Parcels on their way; beyond it messages wait unbuilt.", 1, 10000},
+    {"max-queued", Kind::kCount, &Peer::max_queued,
+     "Messages that may wait for a parcel to this peer; beyond it bsmtp-out leaves new ones with "
+     "the MTA (75) until nine tenths are left.",
+     1, 100000000},
+    {"max-queued-bytes", Kind::kSize, &Peer::max_queued_bytes,
+     "The same in octets of waiting messages.", 1},
+    {"alarm-age", Kind::kDuration, &Peer::alarm_age,
+     "When this peer's mail is late by more than this, the log and, once a day at most, the "
+     "postmaster are told.",
+     60, 30 * kDay},
+    {"dsn-for", Kind::kList, &Peer::dsn_for,
+     "Sender domains that get DSNs when unpacked mail of this peer fails here: a.b, .a.b "
+     "(everything below) or *. Failures of other senders' mail go into a digest to the "
+     "postmaster. Default: *."},
+    {"dsn-limit", Kind::kCount, &Peer::dsn_limit,
+     "DSNs sent within an hour about unpacked mail of this peer; further ones go into the digest.",
+     1, 1000000},
     {"sender-domains", Kind::kList, &Peer::sender_domains,
      "Domains this peer may send as: a.b, .a.b (everything below) or *. Default: any but "
      "own-domains, the host and address literals."},

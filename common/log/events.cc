@@ -82,10 +82,18 @@ void parcel_returned(std::string_view parcel, std::string_view peer, std::string
 void item_held(std::string_view item, std::string_view peer, const Status& why) {
   emit(Level::kError, item, "held", {{"peer", str(peer)}, {"why", why.to_string()}});
 }
+void item_expired(std::string_view item, std::string_view peer, std::string_view arrival) {
+  emit(Level::kWarn, item, "expired", {{"peer", str(peer)}, {"arrived", str(arrival)}});
+}
 void bypassed(std::string_view item, std::string_view peer, std::size_t recipients,
               std::string_view reply) {
   emit(Level::kInfo, item, "bypassed",
        {{"peer", str(peer)}, {"recipients", std::to_string(recipients)}, {"reply", str(reply)}});
+}
+void dsn_withheld(std::string_view notice, std::string_view peer, std::string_view sender,
+                  std::string_view why) {
+  emit(Level::kWarn, notice, "dsn-withheld",
+       {{"peer", str(peer)}, {"from", str(sender)}, {"why", str(why)}});
 }
 void ambiguous(std::string_view id, std::string_view what) {
   emit(Level::kWarn, id, "final-reply-lost", {{"outcome", "ambiguous"}, {"what", str(what)}});

@@ -39,9 +39,15 @@ void parcel_failed(std::string_view parcel, std::string_view peer, const Status&
 void parcel_returned(std::string_view parcel, std::string_view peer, std::string_view action,
                      std::string_view status);
 void item_held(std::string_view item, std::string_view peer, const Status& why);
+// It waited longer than it may; its sender is told.
+void item_expired(std::string_view item, std::string_view peer, std::string_view arrival);
 // `bsmtpctl peer bypass`: the host MTA has taken this item itself for so many recipients.
 void bypassed(std::string_view item, std::string_view peer, std::size_t recipients,
               std::string_view reply);
+// No DSN for this sender: dsn-for leaves it out, or dsn-limit is reached. The postmaster's digest
+// names it.
+void dsn_withheld(std::string_view notice, std::string_view peer, std::string_view sender,
+                  std::string_view why);
 // A final reply was lost: the mail may have been taken or not (RFC 1047).
 void ambiguous(std::string_view id, std::string_view what);
 

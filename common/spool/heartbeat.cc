@@ -11,6 +11,7 @@ namespace bsmtp::spool {
 namespace {
 
 constexpr std::string_view kLate = "late.";
+constexpr std::string_view kFull = "full.";
 
 Status stalled(std::string_view what) {
   return Status::temporary(
@@ -26,6 +27,9 @@ Status write_heartbeat(const Spool& spool, const Heartbeat& beat) {
   fields.set_time("time", beat.time);
   for (const auto& [peer, since] : beat.late) {
     fields.set_time(str_cat({kLate, peer}), since);
+  }
+  for (const auto& [peer, since] : beat.full) {
+    fields.set_time(str_cat({kFull, peer}), since);
   }
   TRY_ASSIGN(const std::string token, random_hex(8));
   os::FileOps& ops = spool.ops();
@@ -61,6 +65,9 @@ Result<std::optional<Heartbeat>> read_heartbeat(const Spool& spool) {
     if (key.starts_with(kLate) && since) {
       beat.late[key.substr(kLate.size())] = *since;
     }
+    if (key.starts_with(kFull) && since) {
+      beat.full[key.substr(kFull.size())] = *since;
+    }
   }
   return std::optional<Heartbeat>(std::move(beat));
 }
@@ -82,6 +89,13 @@ Status require_alive(const Spool& spool, const std::string& peer, TimePoint now,
   if (late != beat->late.end() && late->second + limit < now) {
     return stalled(
         str_cat({"mail for peer ", peer, " is late since ", format_rfc5322(late->second)}));
+  }
+  const auto full = beat->full.find(peer);
+  if (full != beat->full.end()) {
+    return Status::temporary(
+        "4.2.2", str_cat({"as much mail waits for peer ", peer, " as max-queued or ",
+                          "max-queued-bytes allow, since ", format_rfc5322(full->second),
+                          "; the message stays in the MTA's queue"}));
   }
   return Status::ok();
 }

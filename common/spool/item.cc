@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 
 #include "common/base/check.h"
 #include "common/base/text.h"
@@ -174,9 +175,21 @@ Status ItemWriter::commit(const std::function<Status()>& before_rename) {
 
 Result<ItemReader> ItemReader::open(os::FileOps& ops, const std::string& path,
                                     const Limits& limits) {
-  TRY_ASSIGN(os::File file, ops.open(path, os::kReadOnly, 0));
-  TRY_ASSIGN(const os::FileInfo info, ops.stat(file));
-  ItemReader reader(ops, std::make_shared<os::File>(std::move(file)), {0, info.size});
+  const auto no_item = [&](const char* what) {
+    return Status::permanent("5.6.0", str_cat({path, ": is ", what, " and no message"}));
+  };
+  auto file = ops.open(path, os::kReadOnly, 0);
+  if (file.status().error_number() == ELOOP) {
+    return no_item("a symbolic link");
+  }
+  if (!file.is_ok()) {
+    return file.status();
+  }
+  TRY_ASSIGN(const os::FileInfo info, ops.stat(*file));
+  if (info.is_directory) {
+    return no_item("a directory");
+  }
+  ItemReader reader(ops, std::make_shared<os::File>(std::move(file).value()), {0, info.size});
   TRY(reader.read(limits));
   return reader;
 }

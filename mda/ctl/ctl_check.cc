@@ -63,6 +63,8 @@ std::vector<Order> own_orders(const config::Config& c) {
        "the back-off cannot begin above its limit"},
       {"retry-maximum", c.retry_maximum, "delivery-expire", c.delivery_expire,
        "a deferred message could expire before its second attempt"},
+      {"delay-warning", c.delay_warning, "delivery-expire", c.delivery_expire,
+       "senders would be told that mail failed before they hear that it is late"},
       {"delivery-expire", c.delivery_expire, "parcel-lifetime", c.parcel_lifetime,
        "a parcel could be handed to the MTA after it has expired"},
       {"receipt-delay", c.receipt_delay, "parcel-lifetime", c.parcel_lifetime,

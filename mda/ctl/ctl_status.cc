@@ -5,7 +5,9 @@
 #include "common/base/text.h"
 #include "common/base/units.h"
 #include "common/os/file_ops.h"
+#include "common/spool/accepted.h"
 #include "common/spool/heartbeat.h"
+#include "common/spool/parcel_dir.h"
 #include "common/spool/spool.h"
 #include "mda/ctl/ctl_handlers.h"
 #include "mda/ctl/ctl_lookup.h"
@@ -15,16 +17,24 @@
 namespace bsmtp::mda::ctl {
 namespace {
 
+constexpr std::size_t kMetaHead = 4096;
+
 struct PeerStatus {
   std::string name;
   std::uint64_t waiting = 0;
   std::optional<TimePoint> oldest;
   std::map<std::string, std::uint64_t> stages;
+  std::optional<TimePoint> full;
+  std::vector<std::string> damaged;  // parcels in ready/ that nobody can submit
+  std::optional<TimePoint> oldest_ready;
 };
 
 struct Overview {
   std::vector<PeerStatus> peers;
   std::map<std::string, std::uint64_t> inbound;  // accepted, deferred, returns, notices
+  std::vector<std::string> damaged;              // accepted or deferred, without a readable meta
+  std::optional<TimePoint> oldest_accepted;
+  std::optional<TimePoint> oldest_deferred;
   std::uint64_t quarantined = 0;
   spool::QuarantineCounters counters;
   std::optional<TimePoint> heartbeat;
@@ -35,6 +45,23 @@ struct Overview {
 Result<std::uint64_t> count_entries(os::FileOps& ops, const std::string& directory) {
   TRY_ASSIGN(const auto names, ops.list(directory));
   return names.size();
+}
+
+void look_at_ready(const spool::Spool& spool, PeerStatus& peer) {
+  const auto ids = spool.list_parcels(peer.name, spool::Stage::kReady);
+  for (const std::string& id : ids.is_ok() ? *ids : std::vector<std::string>{}) {
+    const auto state = spool::ParcelDir::peek_state(spool, peer.name, spool::Stage::kReady, id);
+    const std::string path = spool.paths().parcel(peer.name, spool::Stage::kReady, id);
+    if (!state.is_ok() || state->get("token").empty()) {
+      if (spool.ops().stat(path).is_ok()) {  // else it was sent meanwhile
+        peer.damaged.push_back(id);
+      }
+    }
+    const auto made = id_time(id);
+    if (made && (!peer.oldest_ready || *made < *peer.oldest_ready)) {
+      peer.oldest_ready = made;
+    }
+  }
 }
 
 Result<PeerStatus> peer_status(const spool::Spool& spool, const std::string& name) {
@@ -49,7 +76,91 @@ Result<PeerStatus> peer_status(const spool::Spool& spool, const std::string& nam
     TRY_ASSIGN(const auto ids, spool.list_parcels(name, stage));
     peer.stages[std::string(spool::stage_name(stage))] = ids.size();
   }
+  // Single messages lie there, not parcels.
+  TRY_ASSIGN(peer.stages["held"],
+             count_entries(spool.ops(), spool.paths().stage(name, spool::Stage::kHeld)));
+  look_at_ready(spool, peer);
   return peer;
+}
+
+// "accepted: 20261122T011000Z" stands among the first lines of meta; all of it may be large.
+std::optional<TimePoint> accepted_since(os::FileOps& ops, const std::string& directory) {
+  constexpr std::string_view kKey = "\naccepted: ";
+  auto file = ops.open(str_cat({directory, "/", spool::kAcceptedMetaName}), os::kReadOnly, 0);
+  if (!file.is_ok()) {
+    return std::nullopt;
+  }
+  std::string head(kMetaHead, '\0');
+  const auto got = ops.read_at(*file, head, 0);
+  head.resize(got.is_ok() ? *got : 0);
+  const std::size_t at = head.find(kKey);
+  if (at == std::string::npos) {
+    return std::nullopt;
+  }
+  const std::size_t begin = at + kKey.size();
+  const auto when = parse_iso(head.substr(begin, head.find('\n', begin) - begin));
+  return when.is_ok() ? std::optional(when.value()) : std::nullopt;
+}
+
+// The oldest parcel's time into `oldest`.
+Status look_at_accepted(const spool::Spool& spool, const std::string& directory, Overview& status,
+                        std::optional<TimePoint>& oldest) {
+  TRY_ASSIGN(const auto names, spool.ops().list(directory));
+  for (const std::string& name : names) {
+    const std::string path = str_cat({directory, "/", name});
+    const auto since = accepted_since(spool.ops(), path);
+    if (!since && spool.ops().stat(path).is_ok()) {
+      status.damaged.push_back(path);
+    } else if (since && (!oldest || *since < *oldest)) {
+      oldest = since;
+    }
+  }
+  return Status::ok();
+}
+
+void find_parcel_problems(const PeerStatus& peer, std::chrono::seconds patience, TimePoint now,
+                          std::vector<std::string>& problems) {
+  const auto count = [&](const char* stage) { return peer.stages.at(stage); };
+  if (peer.full) {
+    problems.push_back("peer " + peer.name + ": its queue is full since " + time_text(*peer.full) +
+                       " (max-queued, max-queued-bytes); bsmtp-out "
+                       "leaves new mail with the MTA");
+  }
+  if (count("held") != 0) {
+    problems.push_back(str_cat({"peer ", peer.name, ": ", std::to_string(count("held")),
+                                " damaged messages set aside in held/; look at the files, tell "
+                                "their senders, remove them"}));
+  }
+  if (count("failed") != 0) {
+    problems.push_back(str_cat({"peer ", peer.name, ": ", std::to_string(count("failed")),
+                                " failed parcels; see `bsmtpctl parcel show ID`"}));
+  }
+  if (peer.oldest_ready && now - *peer.oldest_ready > patience) {
+    problems.push_back("peer " + peer.name + ": a parcel is ready for " +
+                       age_text(*peer.oldest_ready, now) +
+                       " and not handed over; see `bsmtpctl parcel list` and the log");
+  }
+  for (const std::string& id : peer.damaged) {
+    problems.push_back("peer " + peer.name + ": parcel " + id +
+                       " in ready/ has no readable state; restore the file");
+  }
+}
+
+void find_inbound_problems(const config::Config& config, TimePoint now, Overview& status) {
+  if (status.oldest_accepted && now - *status.oldest_accepted > config.retry_maximum) {
+    status.problems.push_back("accepted mail waits for delivery since " +
+                              time_text(*status.oldest_accepted) +
+                              "; see `bsmtpctl parcel list` and the log");
+  }
+  if (status.oldest_deferred &&
+      now - *status.oldest_deferred > config.delivery_expire + config.retry_maximum) {
+    status.problems.push_back("mail accepted on " + time_text(*status.oldest_deferred) +
+                              " is past delivery-expire and cannot be settled; see `bsmtpctl "
+                              "parcel list` and the alarms in the log");
+  }
+  for (const std::string& path : status.damaged) {
+    status.problems.push_back(path + " has no readable meta; its messages are not delivered");
+  }
 }
 
 void find_problems(const config::Config& config, TimePoint now, Overview& status) {
@@ -69,14 +180,9 @@ void find_problems(const config::Config& config, TimePoint now, Overview& status
       problems.push_back("peer " + peer.name + ": the oldest message has waited " +
                          age_text(*peer.oldest, now) + "; see `bsmtpctl parcel list`");
     }
-    for (const char* stage : {"held", "failed"}) {
-      if (const auto found = peer.stages.find(stage);
-          found != peer.stages.end() && found->second != 0) {
-        problems.push_back(str_cat({"peer ", peer.name, ": ", std::to_string(found->second), " ",
-                                    stage, " parcels; see `bsmtpctl parcel show ID`"}));
-      }
-    }
+    find_parcel_problems(peer, config.retry_maximum, now, problems);
   }
+  find_inbound_problems(config, now, status);
   if (status.free_percent < config.free_percent_quarantine) {
     problems.push_back("only " + std::to_string(status.free_percent) +
                        " % of the spool's file system is free; make room");
@@ -96,6 +202,8 @@ Result<Overview> collect(const Context& context) {
   const spool::Paths& paths = spool.paths();
   TRY_ASSIGN(status.inbound["accepted"], count_entries(ops, paths.accepted()));
   TRY_ASSIGN(status.inbound["deferred"], count_entries(ops, paths.deferred()));
+  TRY(look_at_accepted(spool, paths.accepted(), status, status.oldest_accepted));
+  TRY(look_at_accepted(spool, paths.deferred(), status, status.oldest_deferred));
   TRY_ASSIGN(status.inbound["returns"], count_entries(ops, paths.returns()));
   TRY_ASSIGN(status.inbound["notices"], count_entries(ops, paths.notices_ready()));
   TRY_ASSIGN(const auto quarantine, open_quarantine(ops, config));
@@ -105,6 +213,10 @@ Result<Overview> collect(const Context& context) {
   TRY_ASSIGN(const auto beat, spool::read_heartbeat(spool));
   if (beat) {
     status.heartbeat = beat->time;
+    for (PeerStatus& peer : status.peers) {
+      const auto full = beat->full.find(peer.name);
+      peer.full = full == beat->full.end() ? std::nullopt : std::optional(full->second);
+    }
   }
   TRY_ASSIGN(const os::FileSystemInfo disk, ops.file_system(spool.root()));
   status.free_percent = disk.free_percent;

@@ -158,7 +158,14 @@ void DeliveryWorker::put_back_ahead() {
 }
 
 ExpiryRule DeliveryWorker::expiry(const ParcelQueue::Job& job) const {
-  return {meta_of(job).accepted + shared_.config->delivery_expire, shared_.config->host};
+  const spool::AcceptedMeta& meta = meta_of(job);
+  TimePoint until = meta.accepted + shared_.config->delivery_expire;
+  if (meta.expires) {
+    // A message's one deadline runs from its arrival on the sending host; a parcel that came at
+    // the last moment still gets a few attempts.
+    until = std::max(std::min(until, *meta.expires), meta.accepted + shared_.config->clock_skew);
+  }
+  return {until, shared_.config->host};
 }
 
 void DeliveryWorker::deliver(const ParcelQueue::Job& job) {

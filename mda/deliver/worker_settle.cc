@@ -16,8 +16,6 @@ namespace {
 constexpr std::chrono::seconds kLedgerRetry{1};
 // How soon it is looked whether another worker has got the connection that all need.
 constexpr std::chrono::seconds kTurn{1};
-// Senders hear of a delay once, at the time MTAs use (docs/timers.md).
-constexpr std::chrono::seconds kDelayWarning{4L * 3600};
 // A message on which this many connections in a row broke waits like any deferred one.
 constexpr unsigned kMaxBroken = 2;
 // See worker.h.
@@ -144,7 +142,7 @@ smtp::Delivery DeliveryWorker::transact(Attempt& attempt) {
     gate_status = journal_.wait(attempt.gate);
   }
   if (gate_status && !gate_status->is_ok()) {
-    log::alarm("ledger", gate_status->text());
+    shared_.alarm_pace.alarm("ledger", gate_status->text());
     for (Attempt& next : ahead_) {
       if (next.gate == attempt.gate) {
         next.gate.reset();  // noted together: noted anew
@@ -204,7 +202,7 @@ bool DeliveryWorker::flush() {
       complete_decided();
       continue;
     }
-    log::alarm("ledger", status.text());
+    shared_.alarm_pace.alarm("ledger", status.text());
     if (shared_.queue.stopping()) {
       // Their attempt rows stand: the next start logs the messages as ambiguous.
       for (const Attempt& attempt : pending_) {
@@ -254,7 +252,7 @@ void DeliveryWorker::settle(Attempt attempt) {
     if (status.is_ok()) {
       break;
     }
-    log::alarm(meta_of(attempt.job).parcel_id, status.text());
+    shared_.alarm_pace.alarm(meta_of(attempt.job).parcel_id, status.text());
     if (shared_.queue.stopping()) {
       // Not recorded: the attempt is repeated after the restart, the notices have the same ids.
       shared_.queue.release_keys(meta_of(attempt.job).peer, attempt.owned_keys);
@@ -278,7 +276,7 @@ Status DeliveryWorker::write_notices(const Attempt& attempt) {
   const auto relayed = relayed_recipients(attempt.states, remote);
   const TimePoint now = shared_.clock.now();
   const spool::AcceptedMeta& meta = meta_of(attempt.job);
-  const bool late = now >= meta.accepted + kDelayWarning;
+  const bool late = now >= meta.accepted + shared_.config->delay_warning;
   if (groups.empty() && relayed.empty() && !late) {
     return Status::ok();
   }
@@ -288,7 +286,8 @@ Status DeliveryWorker::write_notices(const Attempt& attempt) {
                               std::to_string(attempt.job.message),
                               meta.peer,
                               meta.accepted,
-                              now};
+                              now,
+                              true};
   const std::uint64_t octets = meta.messages.at(message_index(attempt.job) - 1).text_bytes;
   for (const auto& group : groups) {
     TRY(write_dsn(subject, NoticeKind::kFailure, *attempt.item, octets, group));

@@ -8,6 +8,7 @@
 #include "common/log/events.h"
 #include "common/parcel/builder.h"
 #include "common/spool/item.h"
+#include "mda/dispatch/queue_watch.h"
 
 namespace bsmtp::mda {
 namespace {
@@ -50,7 +51,12 @@ class Build {
         return true;
       }
       if (!status.is_permanent()) {
-        return status;
+        const auto no_item = find_no_item();
+        if (!no_item) {
+          return status;
+        }
+        TRY(set_aside(no_item->first, no_item->second));
+        continue;
       }
       if (bad >= items_.size()) {
         return Status::temporary(
@@ -81,7 +87,7 @@ class Build {
       manifest.from = to_lower(config_.host);
       manifest.to = to_lower(peer_.host);
       manifest.created = now;
-      manifest.expires = now + config_.parcel_lifetime;
+      manifest.expires = expires();
       request.manifest = manifest;
       // Old peers have no agreement: internationalised mail is refused for them (RFC 2442).
       request.agreement.smtputf8 = true;
@@ -102,7 +108,7 @@ class Build {
     result = std::move(built).value();
     TRY(put_back(result.items));
     state_.created = now;
-    state_.expires = now + config_.parcel_lifetime;
+    state_.expires = expires();
     state_.oldest = id_time(items_.front()).value_or(now);
     state_.messages = result.messages;
     state_.plain_octets = result.plain_bytes;
@@ -110,6 +116,12 @@ class Build {
     state_.digest = result.digest;
     TRY_ASSIGN(state_.token, random_hex(16));
     return Status::ok();
+  }
+
+  // One deadline for a message, here and on the other side: it runs from its arrival here.
+  TimePoint expires() const {
+    const TimePoint now = context_.clock.now();
+    return std::min(id_time(items_.front()).value_or(now), now) + config_.parcel_lifetime;
   }
 
   // What one parcel cannot hold waits for the next.
@@ -131,6 +143,18 @@ class Build {
     }
     context_.signer.emplace(std::move(signer).value());
     return Status::ok();
+  }
+
+  // What stands in the place of an item but can never be read as one (a directory, a link) would
+  // stop its peer for ever.
+  std::optional<std::pair<std::string, Status>> find_no_item() const {
+    for (const std::string& id : items_) {
+      const auto item = spool::ItemReader::open(context_.spool.ops(), dir_.item_path(id));
+      if (item.status().is_permanent()) {
+        return std::pair(id, item.status());
+      }
+    }
+    return std::nullopt;
   }
 
   // Tells, then moves: repeated after a crash the notice is the same one.
@@ -206,7 +230,10 @@ Result<bool> build_parcel(BuildContext& context, const config::Peer& peer, const
     return dir.status();
   }
   Build build(context, peer, std::move(dir).value());
-  const Result<bool> built = build.build();
+  SubmitContext for_expiry{context.config, context.spool, context.notices, context.clock};
+  // Too old for any parcel: nobody would take it.
+  const Status expired = expire_items(for_expiry, build.dir(), context.config->parcel_lifetime);
+  const Result<bool> built = expired.is_ok() ? build.build() : Result<bool>(expired);
   Status status = built.status();
   if (status.is_ok() && built.value()) {
     status = build.commit();

@@ -121,6 +121,9 @@ std::optional<TimePoint> Outbound::tick() {
   const TimePoint now = clock_.now();
   std::optional<TimePoint> due;
   scan_on(now, due);
+  for (auto& [name, queue] : queues_) {
+    note_quota(name, queue, now);
+  }
   tick_builds(now, due);
   tick_submissions(now, due);
   return due;
@@ -302,24 +305,6 @@ void Outbound::submission_done(const std::string& name, const std::string& parce
       }
       break;
   }
-}
-
-std::map<std::string, TimePoint> Outbound::late_since() const {
-  std::map<std::string, TimePoint> out;
-  const TimePoint now = clock_.now();
-  for (const auto& [name, queue] : queues_) {
-    std::optional<TimePoint> since;
-    if (const auto oldest = queue.waiting.oldest()) {
-      earlier(since, *oldest + queue.peer->max_age);
-    }
-    if (!queue.ready.empty()) {
-      earlier(since, queue.ready.begin()->second.created);
-    }
-    if (since && *since < now) {
-      out[name] = *since;
-    }
-  }
-  return out;
 }
 
 }  // namespace bsmtp::mda

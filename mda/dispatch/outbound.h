@@ -20,6 +20,7 @@
 #include "common/spool/spool.h"
 #include "mda/dispatch/batch_policy.h"
 #include "mda/dispatch/mailbox.h"
+#include "mda/dispatch/queue_watch.h"
 #include "mda/dispatch/submit_job.h"
 #include "mda/dispatch/waiting_index.h"
 #include "mda/dispatch/worker_pool.h"
@@ -62,6 +63,11 @@ class Outbound {
   bool had_trouble() const { return trouble_; }
   // Per peer since when its mail is late: past max-age unbuilt, or built and not handed over.
   std::map<std::string, TimePoint> late_since() const;
+  // Peers for which as much waits as may wait, since when; as of the last tick().
+  std::map<std::string, TimePoint> full_since() const;
+  // What QueueWatch is to look at now, for every peer; watched() takes back what it did.
+  std::vector<PeerBacklog> backlog() const;
+  void watched(const std::vector<PeerBacklog>& done);
   void stop(std::chrono::milliseconds grace);
 
  private:
@@ -69,6 +75,7 @@ class Outbound {
     TimePoint next{};
     TimePoint created{};
     bool in_work = false;
+    TimePoint warned{};  // its messages that arrived until then: their senders know of the delay
   };
   struct Queue {
     const config::Peer* peer = nullptr;
@@ -79,6 +86,8 @@ class Outbound {
     TimePoint flush_until{};         // items that arrived until then are built at once
     TimePoint build_not_before{};    // after trouble
     std::uint64_t build_failures = 0;
+    std::optional<TimePoint> full;  // since when its quota is used up
+    std::string warned;             // items up to this id: their senders know of the delay
   };
 
   Status scan_incoming(const std::string& peer, Queue& queue);
@@ -87,6 +96,7 @@ class Outbound {
   BatchDecision decide(const Queue& queue, TimePoint now) const;
   void tick_builds(TimePoint now, std::optional<TimePoint>& due);
   void tick_submissions(TimePoint now, std::optional<TimePoint>& due);
+  static void note_quota(const std::string& name, Queue& queue, TimePoint now);
   bool space_is_low(TimePoint now, std::optional<TimePoint>& due);
   bool start_build(const std::string& name, Queue& queue, BatchDecision decision);
   void build_done(const std::string& name, const std::string& parcel, const Result<bool>& built);

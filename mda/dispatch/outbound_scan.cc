@@ -70,6 +70,9 @@ void Outbound::item_arrived(const std::string& peer, const std::string& id) {
   const auto info = spool_.ops().stat(spool_.paths().item(peer, id));
   if (info.is_ok()) {
     queue->second.waiting.add(id, info->size);
+    if (id < queue->second.warned) {
+      queue->second.warned.clear();  // came back from a parcel; who was told is not told again
+    }
   }
 }
 
@@ -93,8 +96,9 @@ void Outbound::parcel_arrived(const std::string& peer, const std::string& id) {
   ready.created = id_time(id).value_or(clock_.now());
   if (fields.is_ok()) {
     ready.next = ParcelState::from(*fields).next;
-  } else if (fields.status().error_number() == ENOENT) {
-    return;
+  } else if (fields.status().error_number() == ENOENT &&
+             !spool_.ops().stat(spool_.paths().parcel(peer, spool::Stage::kReady, id)).is_ok()) {
+    return;  // gone. One without its state is tried, and named
   }
   queue->second.ready[id] = ready;
 }

@@ -12,6 +12,7 @@
 
 #include "common/log/events.h"
 #include "mda/dispatch/flush_request.h"
+#include "mda/dispatch/queue_watch.h"
 #include "mda/dispatch/returns.h"
 
 namespace bsmtp::mda {
@@ -176,8 +177,44 @@ std::optional<TimePoint> Service::tick() {
        {Task::kNotices, Task::kReturns, Task::kSweep, Task::kLedger, Task::kAnswers}) {
     start_periodic(task, now, due);
   }
+  start_watch(now, due);
   beat(now, due);
   return due;
+}
+
+// What waits is handed to a helper by name: the queues themselves are this thread's.
+void Service::start_watch(TimePoint now, std::optional<TimePoint>& due) {
+  Periodic& p = periodic(Task::kWatch);
+  if (p.running || !outbound_->scanned()) {
+    return;  // it comes back to us
+  }
+  if (!p.wanted && p.next && *p.next > now) {
+    earlier(due, p.next);
+    return;
+  }
+  p.wanted = false;
+  p.running = true;
+  auto peers = std::make_shared<std::vector<PeerBacklog>>(outbound_->backlog());
+  bool more = false;
+  for (PeerBacklog& peer : *peers) {
+    if (journal_ == nullptr) {
+      // Nobody can say who was told already.
+      peer.delayed.clear();
+      peer.expired.clear();
+      peer.ready.clear();
+    }
+    more = more || (peer.more && journal_ != nullptr);
+  }
+  helpers_->submit([this, peers, more](std::size_t) {
+    SubmitContext context{config_, spool_, *notices_, clock_};
+    const Status status = queue_watch_.watch(context, *peers);
+    mailbox_->post([this, peers, more, status] {
+      outbound_->watched(*peers);
+      trouble_ = trouble_ || !status.is_ok();
+      periodic(Task::kWatch).wanted = more && status.is_ok();
+      task_done(Task::kWatch, clock_.now() + config_->heartbeat);
+    });
+  });
 }
 
 void Service::start_periodic(Task task, TimePoint now, std::optional<TimePoint>& due) {
@@ -238,9 +275,12 @@ void Service::beat(TimePoint now, std::optional<TimePoint>& due) {
   if (!options_.peer.empty()) {
     return;
   }
-  if (now >= last_beat_ + config_->heartbeat || now < last_beat_) {
+  // A quota that is used up is known to bsmtp-out at once.
+  const auto full = outbound_->full_since();
+  if (now >= last_beat_ + config_->heartbeat || now < last_beat_ || full != last_full_) {
     last_beat_ = now;
-    const Status status = spool::write_heartbeat(spool_, {now, outbound_->late_since()});
+    last_full_ = full;
+    const Status status = spool::write_heartbeat(spool_, {now, outbound_->late_since(), full});
     if (!status.is_ok()) {
       log::trouble("heartbeat", status);
     }

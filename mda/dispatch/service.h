@@ -53,7 +53,7 @@ class Service {
   Result<ServiceEnd> run(int signal_fd, const std::function<bool()>& reload_ok);
 
  private:
-  enum class Task { kNotices, kReturns, kSweep, kLedger, kAnswers };
+  enum class Task { kNotices, kReturns, kSweep, kLedger, kAnswers, kWatch };
   struct Periodic {
     bool running = false;
     bool wanted = true;             // something arrived
@@ -79,6 +79,7 @@ class Service {
   std::optional<TimePoint> tick();
   void start_periodic(Task task, TimePoint now, std::optional<TimePoint>& due);
   void run_task(Task task, ledger::Journal* journal);
+  void start_watch(TimePoint now, std::optional<TimePoint>& due);
   void open_ledger_again();
   std::chrono::seconds ledger_wait();
   void task_done(Task task, std::optional<TimePoint> next);
@@ -106,13 +107,15 @@ class Service {
   std::unique_ptr<Outbound> outbound_;
   std::unique_ptr<Deliverer> deliverer_;
   std::unique_ptr<WorkerPool> helpers_;
-  std::array<Periodic, 5> periodic_;
+  std::array<Periodic, 6> periodic_;
+  QueueWatch queue_watch_;
   std::optional<Ending> ending_;
   std::uint64_t ledger_failures_ = 0;  // in a row; of whoever opens it, one at a time
   bool accepted_changed_ = true;
   bool rescan_ = false;
   bool trouble_ = false;
   TimePoint last_beat_{};
+  std::map<std::string, TimePoint> last_full_;  // as the last heartbeat says
 };
 
 }  // namespace bsmtp::mda

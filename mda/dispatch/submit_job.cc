@@ -2,6 +2,7 @@
 #include "mda/dispatch/submit_job.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "common/base/id.h"
 #include "common/base/text.h"
@@ -10,6 +11,7 @@
 #include "common/os/fd_stream.h"
 #include "common/parcel/builder.h"
 #include "common/spool/item.h"
+#include "mda/dispatch/queue_watch.h"
 #include "mda/notice/back_off.h"
 
 namespace bsmtp::mda {
@@ -75,13 +77,19 @@ class Submission {
       return fail(Status::permanent(state_.failing, state_.failing_reason),
                   state_.failing_diagnostic);
     }
-    // What the host MTA takes later than that could reach the peer expired, when its senders can
-    // no longer be told by anybody.
-    if (now >= std::min(state_.expires, state_.created + context_.config->delivery_expire)) {
-      return fail(Status::permanent("5.4.7", "the mail could not be handed on in time"), "");
+    if (now >= state_.expires) {
+      return expire();
+    }
+    bool whole = false;
+    TRY_ASSIGN(whole, entity_is_whole());
+    if (!whole) {
+      log::alarm(parcel_.id(), str_cat({parcel_.entity_path(),
+                                        " is missing or not as it was built; the parcel's "
+                                        "messages wait for another one"}));
+      return undo(std::chrono::seconds(0));
     }
     if (Status status = mta.ready(); !status.is_ok()) {
-      return SubmitResult{SubmitResult::Kind::kUnreachable, {}, status};
+      return is_late() ? expire() : SubmitResult{SubmitResult::Kind::kUnreachable, {}, status};
     }
     if (state_.submitting) {
       log::ambiguous(parcel_.id(),
@@ -133,8 +141,45 @@ class Submission {
         was_sent ? SubmitResult::Kind::kSent : SubmitResult::Kind::kFailed, {}, Status::ok()};
   }
 
+  // What the host MTA takes later than that could reach the peer expired, when its senders can no
+  // longer be told by anybody.
+  bool is_late() const {
+    const TimePoint from = state_.oldest == TimePoint() ? state_.created : state_.oldest;
+    return context_.clock.now() >= from + context_.config->delivery_expire;
+  }
+
+  // As it was when the parcel became ready? What is in it is the signature's affair.
+  Result<bool> entity_is_whole() const {
+    const auto info = context_.spool.ops().stat(parcel_.entity_path());
+    if (!info.is_ok()) {
+      return info.status().error_number() == ENOENT ? Result<bool>(false) : info.status();
+    }
+    return !info->is_directory && (state_.entity_octets == 0 || info->size == state_.entity_octets);
+  }
+
+  // The messages that are too old fail, the others wait for a new parcel.
+  Result<SubmitResult> expire() { return undo(context_.config->delivery_expire); }
+
+  // From here on it is no parcel any more; a crash gives its messages back to incoming/. Those
+  // that arrived at least `lifetime` ago (0 = none) fail.
+  Result<SubmitResult> undo(std::chrono::seconds lifetime) {
+    if (state_.submitting) {
+      log::ambiguous(parcel_.id(),
+                     "interrupted while the parcel was handed to the host MTA; it is undone");
+    }
+    TRY(parcel_.move_to(spool::Stage::kBuilding));
+    if (lifetime != std::chrono::seconds(0)) {
+      TRY(expire_items(context_, parcel_, lifetime));
+    }
+    TRY(parcel_.abandon());
+    return SubmitResult{SubmitResult::Kind::kGone, {}, Status::ok()};
+  }
+
   Result<SubmitResult> defer(const Status& why) {
     const config::Config& config = *context_.config;
+    if (is_late()) {
+      return expire();
+    }
     const std::chrono::seconds wait =
         back_off(++state_.attempts, config.retry_initial, config.retry_maximum);
     state_.submitting = false;

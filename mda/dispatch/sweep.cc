@@ -10,6 +10,25 @@ namespace bsmtp::mda {
 namespace {
 
 constexpr std::uint64_t kRowsAtOnce = 10000;
+constexpr std::size_t kWithheldLines = 200;
+constexpr const char* kWithheldLetter =
+    "Mail that came out of this peer's parcels failed, and its senders got no\n"
+    "report: dsn-for does not name their domain, or dsn-limit was reached in that\n"
+    "hour. At most one such letter is sent an hour. The log has all of them under\n"
+    "the event dsn-withheld.\n\n";
+
+std::string first_lines(const std::string& text) {
+  std::string out;
+  std::size_t count = 0;
+  for (const std::string_view line : split(text, '\n')) {
+    if (!line.empty() && ++count <= kWithheldLines) {
+      out += str_cat({line, "\n"});
+    }
+  }
+  return count <= kWithheldLines
+             ? out
+             : str_cat({out, "and ", std::to_string(count - kWithheldLines), " more\n"});
+}
 
 class Sweeper {
  public:
@@ -72,6 +91,28 @@ class Sweeper {
     note(written);
     if (written.is_ok()) {
       note(quarantine_.mark_reported(**digest));
+    }
+  }
+
+  // The DSNs that dsn-for and dsn-limit withheld, once an hour.
+  void withheld(const std::string& peer) {
+    const auto lines = context_.notices.limit().to_tell(peer);
+    if (!lines.is_ok() || !lines->has_value()) {
+      note(lines.status());
+      return;
+    }
+    PostmasterLetter letter;
+    letter.host = config_.host;
+    letter.postmaster = postmaster_address(config_);
+    letter.subject = str_cat({"Failed mail of peer ", peer, " whose senders were not told"});
+    letter.body = str_cat({kWithheldLetter, first_lines(**lines)});
+    letter.now = now_;
+    letter.notice_id = notice_id({"withheld", peer, **lines});
+    const Status written = context_.notices.put(letter.notice_id, letter_envelope(letter),
+                                                format_letter(letter), "withheld", peer);
+    note(written);
+    if (written.is_ok()) {
+      note(context_.notices.limit().told(peer));
     }
   }
 
@@ -140,6 +181,7 @@ Status sweep(SubmitContext& context, ledger::Journal* journal, const spool::Quar
   Sweeper sweeper(context, journal, quarantine, report);
   for (const std::string& peer : peers) {
     sweeper.peer(peer);
+    sweeper.withheld(peer);
   }
   sweeper.tmp(context.spool.paths().inbound_tmp());
   sweeper.tmp(context.spool.paths().notices_tmp());

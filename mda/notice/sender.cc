@@ -112,7 +112,11 @@ NoticeSender::Fate NoticeSender::send_one(const std::string& id) {
           id, str_cat({"a notice is no longer readable and was dropped: ", item.status().text()}));
       return over(id, clock_.now());
     }
-    return item.status().error_number() == ENOENT ? Fate::kGone : Fate::kLater;
+    if (item.status().error_number() == ENOENT) {
+      return Fate::kGone;
+    }
+    log::trouble(id, item.status());
+    return Fate::kLater;
   }
   const auto start = store_.begin(id, clock_.now());
   if (!start.is_ok()) {

@@ -45,6 +45,51 @@ Status tell_postmaster(const NoticeSubject& subject, const std::string& sender,
                            "null-sender", subject.parcel_id);
 }
 
+// A reason for a sender must not name files of this host: "/var/spool/bsmtp/...: is cut off" is
+// "the message: is cut off" to him.
+std::string without_paths(std::string text, const std::string& spool) {
+  for (std::size_t at = 0; !spool.empty() && (at = text.find(spool)) != std::string::npos;) {
+    const std::size_t end = text.find_first_of(" :;,'\"", at);
+    text.replace(at, (end == std::string::npos ? text.size() : end) - at, "the message");
+  }
+  return text;
+}
+
+// Why the sender of unpacked mail is not told; "" when he is.
+Result<std::string> withheld_because(const NoticeSubject& subject, const DsnRequest& request) {
+  const config::Peer* const peer = subject.config.find_peer(subject.peer);
+  if (peer == nullptr || !subject.unpacked) {
+    return std::string();
+  }
+  const std::string_view domain =
+      mail::strip_trailing_dot(mail::split_address(request.envelope.sender).domain);
+  if (!peer->dsn_for.empty() && !mail::domain_matches_any(domain, peer->dsn_for)) {
+    return std::string("dsn-for");
+  }
+  bool known = false;  // counted already
+  TRY_ASSIGN(known, subject.store.is_known(request.notice_id));
+  return std::string(known || subject.store.limit().take(subject.peer, peer->dsn_limit, subject.now)
+                         ? ""
+                         : "dsn-limit");
+}
+
+Status withhold(const NoticeSubject& subject, NoticeKind kind, const DsnRequest& request,
+                const std::string& why) {
+  if (kind != NoticeKind::kFailure) {
+    return Status::ok();
+  }
+  log::dsn_withheld(request.notice_id, subject.peer, request.envelope.sender, why);
+  for (const DsnRecipient& r : request.recipients) {
+    TRY(subject.store.limit().withhold(
+        subject.peer,
+        str_cat({format_rfc5322(subject.now), "  ", why, "  parcel ", subject.parcel_id,
+                 " message ", subject.message, "  <", printable(request.envelope.sender, 200),
+                 "> -> <", printable(r.recipient.address, 200), ">  ", r.status, " ",
+                 printable(r.diagnostic.empty() ? r.reason : r.diagnostic, 200)})));
+  }
+  return Status::ok();
+}
+
 // Attempts of notices stand beside those of parcels; no peer has such a name.
 constexpr std::string_view kNoPeer = "*";
 
@@ -69,8 +114,7 @@ std::string NoticeStore::path(std::string_view id) const {
   return str_cat({spool_.paths().notices_ready(), "/", id});
 }
 
-Status NoticeStore::put(const std::string& id, const mail::Envelope& envelope,
-                        std::string_view text, std::string_view kind, std::string_view about) {
+Result<bool> NoticeStore::is_known(const std::string& id) const {
   ledger::Journal* const journal = journal_;
   bool known = false;
   TRY_ASSIGN(known, os::exists(spool_.ops(), path(id)));
@@ -80,6 +124,13 @@ Status NoticeStore::put(const std::string& id, const mail::Envelope& envelope,
       return Status::ok();
     }));
   }
+  return known;
+}
+
+Status NoticeStore::put(const std::string& id, const mail::Envelope& envelope,
+                        std::string_view text, std::string_view kind, std::string_view about) {
+  bool known = false;
+  TRY_ASSIGN(known, is_known(id));
   if (known) {
     return Status::ok();
   }
@@ -147,6 +198,8 @@ Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::Ite
   for (const DsnRecipient& r : recipients) {
     if (wants_notice(r.recipient.notify, kind)) {
       request.recipients.push_back(r);
+      std::string& reason = request.recipients.back().reason;
+      reason = without_paths(std::move(reason), subject.config.spool_directory);
     }
   }
   if (request.recipients.empty()) {
@@ -165,6 +218,11 @@ Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::Ite
   parts.push_back(notice_kind_name(kind));
   request.notice_id = notice_id(parts);
   request.kind = kind;
+  std::string why_not;
+  TRY_ASSIGN(why_not, withheld_because(subject, request));
+  if (!why_not.empty()) {
+    return withhold(subject, kind, request, why_not);
+  }
   request.reporting_mta = subject.config.host;
   request.postmaster = postmaster_address(subject.config);
   request.arrival = subject.arrival;

@@ -16,6 +16,7 @@
 #include "common/spool/item.h"
 #include "common/spool/spool.h"
 #include "mda/notice/dsn.h"
+#include "mda/notice/dsn_limit.h"
 
 namespace bsmtp::mda {
 
@@ -29,13 +30,16 @@ class NoticeStore {
  public:
   // `journal` may be null (ledger not usable): then "sent already" is not known.
   NoticeStore(const spool::Spool& spool, ledger::Journal* journal)
-      : spool_(spool), journal_(journal) {}
+      : spool_(spool), journal_(journal), limit_(spool) {}
   // The ledger could be opened later.
   void use_journal(ledger::Journal* journal) { journal_ = journal; }
 
   // `about` and `kind` are for the log.
   Status put(const std::string& id, const mail::Envelope& envelope, std::string_view text,
              std::string_view kind, std::string_view about);
+  // It waits, or was sent and the ledger remembers.
+  Result<bool> is_known(const std::string& id) const;
+  DsnLimit& limit() { return limit_; }
   const spool::Spool& spool() const { return spool_; }
   // Ids waiting, in name order.
   Result<std::vector<std::string>> waiting() const;
@@ -56,6 +60,7 @@ class NoticeStore {
  private:
   const spool::Spool& spool_;
   std::atomic<ledger::Journal*> journal_;
+  DsnLimit limit_;
 };
 
 // A message whose recipients got a verdict, as the dispatcher and the deliverer meet it.
@@ -67,12 +72,15 @@ struct NoticeSubject {
   std::string peer;     // for the log and the postmaster's letter
   TimePoint arrival;
   TimePoint now;
+  // It came out of the peer's parcel: dsn-for and dsn-limit hold.
+  bool unpacked = false;
 };
 
 // Writes what the recipients' NOTIFY asks for: one DSN for all of `recipients` under an id made
 // from parcel, message, their addresses and the kind. A null sender gets nothing, nor does one that
 // is the tunnel's own (gateway_address.h): a failure is then told to the postmaster, at most one
-// letter an hour and peer.
+// letter an hour and peer. What dsn-for or dsn-limit withhold goes into the postmaster's digest
+// when it is a failure; other kinds are left out.
 Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::ItemReader& item,
                  std::uint64_t text_bytes, const std::vector<DsnRecipient>& recipients);
 

@@ -20,9 +20,10 @@ HOST = "hub.domain.com"
 
 
 class Smtp:
-    """`script(command, session)` returns a reply ("550 5.1.1 no"), None for the usual answer, or
-    "CLOSE". Commands are "<connect>", EHLO..., MAIL..., RCPT..., DATA, "<text>" (at the end dot)
-    and "<taken>" (the message is kept, its reply not yet sent). Threads: one per connection."""
+    """`script(command, session)` returns a reply ("550 5.1.1 no"), None for the usual answer,
+    "CLOSE", or "HALF TEXT" (TEXT without an end of line, then it closes). Commands are "<connect>",
+    EHLO..., MAIL..., RCPT..., DATA, "<text>" (at the end dot) and "<taken>" (the message is kept,
+    its reply not yet sent). Threads: one per connection."""
 
     def __init__(self, script=None, port=0):
         self.script = script or (lambda command, session: None)
@@ -35,6 +36,8 @@ class Smtp:
         outer = self
 
         class Handler(socketserver.StreamRequestHandler):
+            disable_nagle_algorithm = True  # replies to pipelined commands leave one by one
+
             def handle(self):
                 with outer.lock:
                     outer.sessions += 1
@@ -72,8 +75,7 @@ class Smtp:
 
         def say(command, usual):
             reply = self.script(command, session)
-            if reply == "CLOSE":
-                raise ConnectionError
+            self.close_if_told(handler, reply)
             reply = usual if reply is None else reply
             handler.wfile.write(reply.encode() + b"\r\n")
             handler.wfile.flush()
@@ -129,12 +131,19 @@ class Smtp:
                                       "text": text})
             say("<taken>", reply or "250 2.0.0 Ok: queued as T%d" % len(self.messages))
         else:
-            if reply == "CLOSE":
-                raise ConnectionError
+            self.close_if_told(handler, reply)
             handler.wfile.write(reply.encode() + b"\r\n")
             if reply.startswith("421"):
                 raise ConnectionError
         session.update(mail=None, rcpts=[], refused=[])
+
+    @staticmethod
+    def close_if_told(handler, reply):
+        if reply is not None and reply.startswith("HALF "):
+            handler.wfile.write(reply[5:].encode())
+            handler.wfile.flush()
+        if reply is not None and (reply == "CLOSE" or reply.startswith("HALF ")):
+            raise ConnectionError
 
     def taken(self):
         with self.lock:

@@ -79,6 +79,7 @@ TEST(CtlCheck, EveryInequalityIsSeen) {
       {"digest", [](auto& c) { c.quarantine_age = seconds(3599); }, "quarantine-digest"},
       {"retry", [](auto& c) { c.retry_initial = seconds(7200); }, "retry-maximum"},
       {"expire", [](auto& c) { c.delivery_expire = seconds(60); }, "delivery-expire"},
+      {"delay", [](auto& c) { c.delay_warning = seconds(6 * 86400); }, "delay-warning"},
       {"lifetime against the MTA's queue",
        [](auto& c) { c.parcel_lifetime = seconds(10 * 86400 - 1); },
        "delivery-expire + Postfix maximal_queue_lifetime"},
