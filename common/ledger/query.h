@@ -1,5 +1,6 @@
 // Query: one execution of a prepared statement of the ledger; resets it when done, so that no read
-// lock stays. Internal to common/ledger. Threads: as the Ledger.
+// lock stays. Values are bound without a copy, so they must live until the last step().
+// Internal to common/ledger. Threads: as the Ledger.
 #pragma once
 
 #include <sqlite3.h>
@@ -32,12 +33,12 @@ class Ledger::Query {
 
   Query& text(std::string_view value) {
     ok_ = ok_ && sqlite3_bind_text64(statement_, ++bound_, value.data(), value.size(),
-                                     SQLITE_TRANSIENT, SQLITE_UTF8) == SQLITE_OK;
+                                     SQLITE_STATIC, SQLITE_UTF8) == SQLITE_OK;
     return *this;
   }
   Query& blob(std::string_view value) {
     ok_ = ok_ && sqlite3_bind_blob64(statement_, ++bound_, value.data(), value.size(),
-                                     SQLITE_TRANSIENT) == SQLITE_OK;
+                                     SQLITE_STATIC) == SQLITE_OK;
     return *this;
   }
   Query& number(sqlite3_int64 value) {
