@@ -69,7 +69,7 @@ void check_status(std::string_view text) {
       ours = ours || line.starts_with(name);
     }
     FUZZ_CHECK(ours);
-    groups += line.starts_with("Final-Recipient:") ? 1 : 0;
+    groups += line.starts_with("Final-Recipient:") ? 1U : 0U;
   }
   FUZZ_CHECK(groups == 1);
 }
