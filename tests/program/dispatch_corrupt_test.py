@@ -1,6 +1,8 @@
 """A damaged file, in any state of the spool, is set aside or stays where it is, is named in an
 alarm and by `bsmtpctl status --check`, and holds up nothing else of its peer."""
 
+import concurrent.futures
+import copy
 import email
 import email.policy
 import os
@@ -14,7 +16,6 @@ import unittest
 from dispatch_rig import Gateway, Smtp, item, new_id, text_of
 
 PROGRAMS = sys.argv.pop(1)
-OLD = 2 * 86400
 
 
 def cut(path):
@@ -54,25 +55,26 @@ ANY_BUT_GONE = tuple(damage for damage in DAMAGE if damage != remove)
 
 
 class Case(unittest.TestCase):
-    def setUp(self):
-        self.submit = Smtp()
-        self.addCleanup(self.submit.close)
-        self.resubmit = Smtp()
-        self.addCleanup(self.resubmit.close)
-
     def each(self, scenario, damages):
-        """Calls `scenario` with each damage, on a spool of its own."""
-        for damage in damages:
+        """Calls `scenario` with each damage, at the same time, each on a spool of its own: on a copy
+        of this test case with a gateway and MTAs of its own."""
+        def run(damage):
+            case = copy.copy(self)
+            case.submit, case.resubmit = Smtp(), Smtp()
+            case.site = Gateway(PROGRAMS, case.submit.url(), case.resubmit.url())
+            try:
+                case.site.make_spool()
+                scenario(case, damage)
+            finally:
+                case.site.close()
+                case.submit.close()
+                case.resubmit.close()
+
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            runs = [(damage, pool.submit(run, damage)) for damage in damages]
+        for damage, done in runs:
             with self.subTest(damage=damage.__name__):
-                self.submit.messages.clear()
-                self.resubmit.messages.clear()
-                self.submit.script = self.resubmit.script = lambda command, _: None
-                self.site = Gateway(PROGRAMS, self.submit.url(), self.resubmit.url())
-                try:
-                    self.site.make_spool()
-                    scenario(damage)
-                finally:
-                    self.site.close()
+                done.result()
 
     def put(self, number):
         return self.site.put(item("<ann@domain.com>", ["<bob%d@domain.co.uk>" % number],
@@ -100,7 +102,7 @@ class Case(unittest.TestCase):
 
 class Outbound(Case):
     def test_an_item_in_incoming(self):
-        def scenario(damage):
+        def scenario(self, damage):
             bad = self.put(1)
             self.put(2)
             damage(self.place("peers", "remote1", "incoming", bad))
@@ -132,14 +134,14 @@ class Outbound(Case):
         self.assertIn("PROBLEM: peer remote1", self.problems())
 
     def test_the_state_of_a_ready_parcel(self):
-        def scenario(damage):
+        def scenario(self, damage):
             bad, path = self.ready("state")
             damage(path)
             self.assert_only_the_other_one_goes(bad)
         self.each(scenario, DAMAGE)
 
     def test_a_ready_parcel_with_a_damaged_entity_is_built_again(self):
-        def scenario(damage):
+        def scenario(self, damage):
             bad, path = self.ready("entity")
             damage(path)
             log = self.site.once("--flush", expect=None)
@@ -150,7 +152,7 @@ class Outbound(Case):
         self.each(scenario, DAMAGE)
 
     def test_what_a_dead_builder_left_in_building(self):
-        def scenario(damage):
+        def scenario(self, damage):
             self.put(1)
             place = self.place("peers", "remote1", "building", new_id())
             os.makedirs(place + "/items")
@@ -167,37 +169,32 @@ class Outbound(Case):
             self.assertEqual(self.site.names("peers", "remote1", "building"), [])
         self.each(scenario, (remove, garbage))
 
-class Inbound(Case):
-    def files(self, where):
-        name, = self.site.names("inbound", where)
-        base = self.place("inbound", where, name)
-        return name, [base + "/" + file for file in sorted(os.listdir(base))]
 
+class Inbound(Case):
     def accept(self, tag, age=0):
-        return self.site.accept([("<ann@d.co.uk>", ["<%s%d@domain.com>" % (tag, n)], text_of(tag + str(n)))
-                                 for n in range(3)], accepted=time.time() - age)
+        return self.site.accept([("<ann@d.co.uk>", ["<%s%d@domain.com>" % (tag, n)],
+                                  text_of(tag + str(n))) for n in range(3)],
+                                accepted=time.time() - age)
 
     def recipients(self):
         return sorted(r.split("@")[0] for m in self.resubmit.taken() for r in m["rcpts"])
 
     def test_any_file_of_an_accepted_parcel(self):
-        def scenario(damage):
+        def scenario(self, damage):
             for number in range(len(self.probe())):
-                with self.subTest(file=number):
-                    self.resubmit.messages.clear()
-                    self.site.once(expect=None)
-                    tag = "%s%d" % (damage.__name__, number)
-                    bad = self.accept("bad" + tag, age=6 * 86400)
-                    damage(self.files_of(bad)[number])
-                    self.accept("good" + tag)
-                    log = self.site.once(expect=None)
-                    self.assertEqual([r for r in self.recipients() if "good" in r],
-                                     ["RCPT TO:<good%s%d" % (tag, n) for n in range(3)])
-                    self.assertIn(bad, log)
-                    self.assertIn("PROBLEM", self.problems())
-                    for where in ("accepted", "deferred"):
-                        for name in self.site.names("inbound", where):
-                            shutil.rmtree(self.place("inbound", where, name))
+                self.resubmit.messages.clear()
+                tag = "%s%d" % (damage.__name__, number)
+                bad = self.accept("bad" + tag, age=6 * 86400)
+                damage(self.files_of(bad)[number])
+                self.accept("good" + tag)
+                log = self.site.once(expect=None)
+                self.assertEqual([r for r in self.recipients() if "good" in r],
+                                 ["RCPT TO:<good%s%d" % (tag, n) for n in range(3)])
+                self.assertIn(bad, log)
+                self.assertIn("PROBLEM", self.problems())
+                for where in ("accepted", "deferred"):
+                    for name in self.site.names("inbound", where):
+                        shutil.rmtree(self.place("inbound", where, name))
         self.each(scenario, DAMAGE)
 
     def probe(self):
@@ -211,7 +208,7 @@ class Inbound(Case):
         return [base + "/" + file for file in sorted(os.listdir(base))]
 
     def test_the_state_of_a_deferred_parcel_only_forgets_its_wait(self):
-        def scenario(damage):
+        def scenario(self, damage):
             self.resubmit.script = lambda command, _: "450 4.2.1 no" if "RCPT" in command else None
             self.accept("late")
             self.site.once()
@@ -226,9 +223,10 @@ class Inbound(Case):
             self.assertTrue(len(got) == 6 or name.split(".")[1] in log, (got, log))
         self.each(scenario, DAMAGE)
 
+
 class Small(Case):
     def test_a_return(self):
-        def scenario(damage):
+        def scenario(self, damage):
             bad = new_id()
             path = self.place("inbound", "returns", bad)
             with open(path, "wb") as out:
@@ -243,7 +241,7 @@ class Small(Case):
         self.each(scenario, ANY_BUT_GONE)
 
     def test_a_notice(self):
-        def scenario(damage):
+        def scenario(self, damage):
             bad = new_id(1)
             path = self.place("notices", "ready", bad)
             with open(path, "wb") as out:
@@ -257,6 +255,7 @@ class Small(Case):
             self.assertNotIn(good, self.site.names("notices", "ready"))
             self.assertIn(bad, log)
         self.each(scenario, ANY_BUT_GONE)
+
 
 if __name__ == "__main__":
     unittest.main()
