@@ -31,7 +31,7 @@ def repeat(writer, piece, times):
 
 
 class Bombs(Hostile):
-    """Memory stays flat and the limit (64 MiB here) ends it, whoever signed."""
+    """Memory stays flat and the limit (40 MiB here) ends it, whoever signed."""
 
     def bomb(self, mebibytes):
         writer = zlib.compressobj(1, zlib.DEFLATED, 31)
@@ -41,22 +41,22 @@ class Bombs(Hostile):
                 + writer.flush())
 
     def test_more_octets_than_the_limit(self):
-        self.attack(signed(self.site, part_of(self.bomb(80))), "too-big")
+        self.attack(signed(self.site, part_of(self.bomb(48))), "too-big")
 
     def test_strangers_bomb_is_not_even_inflated(self):
-        done = self.attack(outer(b"application/compressed-bsmtp", gateway.base64_lines(self.bomb(60)),
+        done = self.attack(outer(b"application/compressed-bsmtp", gateway.base64_lines(self.bomb(30)),
                                  b"Content-Transfer-Encoding: base64\r\n"), "unsigned")
         self.assertLess(done.cpu, 0.2)
 
     def test_gzip_members_that_add_up_to_a_bomb(self):
         member = gzip.compress(b"0" * MEBIBYTE, mtime=0)
-        octets = gzip.compress(batch_entity(b"", self.site.manifest()), mtime=0) + member * 70
+        octets = gzip.compress(batch_entity(b"", self.site.manifest()), mtime=0) + member * 45
         self.attack(signed(self.site, part_of(octets)), "malformed")  # no line of a batch
         text = (b"0" * 62 + b"\r\n") * (MEBIBYTE // 64)
         head = gzip.compress(batch_entity(
             b"EHLO x\r\nMAIL FROM:<a@domain.com>\r\nRCPT TO:<b@domain.co.uk>\r\nDATA\r\n",
             self.site.manifest()), mtime=0)
-        self.attack(signed(self.site, part_of(head + gzip.compress(text, mtime=0) * 70)), "too-big")
+        self.attack(signed(self.site, part_of(head + gzip.compress(text, mtime=0) * 45)), "too-big")
 
     def test_gzip_members_are_one_stream(self):
         entity = batch_entity(batch(GOOD), self.site.manifest())

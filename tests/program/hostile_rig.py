@@ -127,7 +127,7 @@ class Hostile(unittest.TestCase):
     """One site for all cases of a class: an attack leaves nothing behind but quarantine."""
 
     programs = ""
-    settings = "max-inflated-bytes = 64M\n"
+    settings = "max-inflated-bytes = 40M\n"
     peer_settings = ""
 
     @classmethod
