@@ -92,6 +92,8 @@ struct Config {
   seconds delay_warning{4 * 3600};     // a waiting message's sender is told once
   seconds keep_sent{6 * 86400};        // longer than an MTA queues: late bounces must find senders
   seconds ledger_retention{30 * 86400};  // beyond the parcel's expiry
+  seconds resend_after{6 * 3600};        // handed over, no receipt: again; doubles each time
+  seconds receipt_grace{86400};          // beyond expiry: then the outcome is called unknown
   seconds accept_while_stalled{4 * 3600};
   seconds heartbeat{30};
   seconds smtp_timeout{600};

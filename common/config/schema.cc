@@ -93,6 +93,14 @@ const std::array kGlobalKeys = std::to_array<Key<Config>>({
      60 * kDay},
     {"ledger-retention", Kind::kDuration, &Config::ledger_retention,
      "How long the ledger remembers a parcel beyond its expiry.", kDay, 366 * kDay},
+    {"resend-after", Kind::kDuration, &Config::resend_after,
+     "A parcel handed to the host MTA whose receipt does not come is sent again after this; the "
+     "wait doubles, three times at most before it expires. Peers with receipts only.",
+     1, 14 * kDay},
+    {"receipt-grace", Kind::kDuration, &Config::receipt_grace,
+     "When a parcel expires the peer is asked once more; without an answer for so long its senders "
+     "are told that the outcome is unknown. Peers with receipts only.",
+     1, 14 * kDay},
     {"accept-while-stalled", Kind::kDuration, &Config::accept_while_stalled,
      "When the dispatcher's heartbeat or a peer's oldest item is older, bsmtp-out answers 75 and "
      "the MTA's own queue and warnings take over.",

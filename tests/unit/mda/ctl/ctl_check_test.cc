@@ -88,6 +88,14 @@ TEST(CtlCheck, EveryInequalityIsSeen) {
       {"late bounces", [](auto& c) { c.keep_sent = seconds(86400); }, "keep-sent"},
       {"stalled", [](auto& c) { c.accept_while_stalled = seconds(6 * 86400); },
        "accept-while-stalled"},
+      {"resends before the receipt", [](auto& c) { c.resend_after = seconds(60); },
+       "receipt-delay = 5m is longer than resend-after"},
+      {"resends after the end", [](auto& c) { c.resend_after = seconds(3 * 86400); },
+       "7 * resend-after"},
+      {"no time to answer", [](auto& c) { c.receipt_grace = seconds(60); },
+       "receipt-delay = 5m is longer than receipt-grace"},
+      {"forgotten", [](auto& c) { c.ledger_retention = seconds(3600 * 23); },
+       "receipt-grace = 1d is longer than ledger-retention"},
       {"smtp", [](auto& c) { c.smtp_timeout = seconds(60); }, "RFC 5321"},
   };
   for (const Case& c : cases) {
