@@ -129,6 +129,13 @@ Words words_for(NoticeKind kind) {
       return {"Mail relayed",
               "Your message was handed on to a system that may send no further reports.\r\n",
               "relayed"};
+    case NoticeKind::kUnknown:
+      return {"Mail whose fate is not known",
+              "Your message was handed on towards the recipients below, but the receiving\r\n"
+              "gateway has not confirmed it and did not answer when it was asked. It may have\r\n"
+              "been delivered or not. It will not be sent again: please ask the recipients, or\r\n"
+              "send it once more if a second copy does no harm.\r\n",
+              "failed"};
     case NoticeKind::kFailure:
       break;
   }
@@ -225,7 +232,7 @@ std::string crlf_lines(std::string_view text) {
 }  // namespace
 
 std::string_view notice_kind_name(NoticeKind kind) {
-  constexpr std::array<std::string_view, 3> kNames = {"failure", "delay", "relayed"};
+  constexpr std::array<std::string_view, 4> kNames = {"failure", "delay", "relayed", "unknown"};
   return kNames.at(static_cast<std::size_t>(kind));
 }
 
@@ -236,7 +243,7 @@ bool wants_notice(std::string_view notify, NoticeKind kind) {
   if (wants(notify, "NEVER")) {
     return false;
   }
-  constexpr std::array<std::string_view, 3> kWords = {"FAILURE", "DELAY", "SUCCESS"};
+  constexpr std::array<std::string_view, 4> kWords = {"FAILURE", "DELAY", "SUCCESS", "FAILURE"};
   return wants(notify, kWords.at(static_cast<std::size_t>(kind)));
 }
 

@@ -1,5 +1,5 @@
 // Delivery status notifications (RFC 3461 6, 3464, 6522, 6533) as text: pure functions from what
-// happened to a CRLF message. Kinds: failure, delay, relayed. The null reverse-path, RET, ENVID,
+// happened to a CRLF message. Kinds: failure, delay, relayed, unknown. The null reverse-path, RET, ENVID,
 // ORCPT and NOTIFY rules stand here and nowhere else.
 // May not: send or store anything (store.h), or name anything a stranger could use for harm:
 // all texts of remote hosts pass printable(). Threads: pure functions.
@@ -17,8 +17,11 @@
 
 namespace bsmtp::mda {
 
-enum class NoticeKind { kFailure, kDelay, kRelayed };
-std::string_view notice_kind_name(NoticeKind kind);  // "failure", "delay", "relayed"
+// kUnknown: handed on, and nobody could say what became of it. RFC 3464 2.3.3 knows no action for
+// that; "failed" is the one that makes a sender look, the text says what it means, and the status
+// is the caller's (4.4.0: no answer, the message itself was not refused).
+enum class NoticeKind { kFailure, kDelay, kRelayed, kUnknown };
+std::string_view notice_kind_name(NoticeKind kind);  // "failure", "delay", "relayed", "unknown"
 
 // RFC 3461 4.1: may this notification be sent for a recipient with that NOTIFY value? An absent
 // NOTIFY asks for failures only (delay: MAY; we send it, as MTAs do).

@@ -208,7 +208,8 @@ Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::Ite
   request.envelope = item.envelope();
   const std::string& sender = request.envelope.sender;
   if (sender.empty() || is_tunnels_own(subject.config, sender)) {
-    return kind == NoticeKind::kFailure ? tell_postmaster(subject, sender, request.recipients)
+    const bool lost = kind == NoticeKind::kFailure || kind == NoticeKind::kUnknown;
+    return lost ? tell_postmaster(subject, sender, request.recipients)
                                         : Status::ok();
   }
   std::vector<std::string_view> parts = {subject.parcel_id, subject.message};

@@ -39,6 +39,7 @@ TEST(WantsNoticeTest, FollowsNotify) {
     EXPECT_EQ(wants_notice(c.notify, K::kFailure), c.failure) << c.notify;
     EXPECT_EQ(wants_notice(c.notify, K::kDelay), c.delay) << c.notify;
     EXPECT_EQ(wants_notice(c.notify, K::kRelayed), c.relayed) << c.notify;
+    EXPECT_EQ(wants_notice(c.notify, K::kUnknown), c.failure) << c.notify;
   }
 }
 
@@ -63,6 +64,18 @@ TEST(FormatDsnTest, NeverForTheNullSender) {
   DsnRequest r = request();
   r.envelope.sender = "";
   EXPECT_TRUE(format_dsn(r).status().is_permanent());
+}
+
+TEST(FormatDsnTest, AnUnknownOutcomeIsNotCalledAFailureInWords) {
+  DsnRequest r = request();
+  r.kind = NoticeKind::kUnknown;
+  r.recipients[0].status = "4.4.0";
+  const std::string text = format_dsn(r).value();
+  EXPECT_NE(text.find("\r\nSubject: Mail whose fate is not known\r\n"), std::string::npos);
+  EXPECT_NE(text.find("\r\nAction: failed\r\nStatus: 4.4.0\r\n"), std::string::npos);
+  EXPECT_NE(text.find("It may have\r\nbeen delivered or not."), std::string::npos);
+  EXPECT_EQ(text.find("could not be delivered"), std::string::npos);
+  EXPECT_EQ(notice_kind_name(r.kind), "unknown");
 }
 
 TEST(FormatDsnTest, RemoteTextCannotAddFields) {
