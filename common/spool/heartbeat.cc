@@ -12,6 +12,11 @@ namespace {
 
 constexpr std::string_view kLate = "late.";
 constexpr std::string_view kFull = "full.";
+constexpr std::string_view kBelieved = "clock-believed";
+
+std::string accepted_path(const Spool& spool) {
+  return spool.root() + "/clock-accepted";
+}
 
 Status stalled(std::string_view what) {
   return Status::temporary(
@@ -30,6 +35,9 @@ Status write_heartbeat(const Spool& spool, const Heartbeat& beat) {
   }
   for (const auto& [peer, since] : beat.full) {
     fields.set_time(str_cat({kFull, peer}), since);
+  }
+  if (beat.believed) {
+    fields.set_time(kBelieved, *beat.believed);
   }
   TRY_ASSIGN(const std::string token, random_hex(8));
   os::FileOps& ops = spool.ops();
@@ -60,6 +68,7 @@ Result<std::optional<Heartbeat>> read_heartbeat(const Spool& spool) {
   TRY_ASSIGN(const Fields fields, Fields::parse(*text, path));
   Heartbeat beat;
   beat.time = fields.get_time("time").value_or(TimePoint());
+  beat.believed = fields.get_time(kBelieved);
   for (const auto& [key, value] : fields.all()) {
     const auto since = fields.get_time(key);
     if (key.starts_with(kLate) && since) {
@@ -70,6 +79,18 @@ Result<std::optional<Heartbeat>> read_heartbeat(const Spool& spool) {
     }
   }
   return std::optional<Heartbeat>(std::move(beat));
+}
+
+Status accept_clock(const Spool& spool) {
+  auto file = spool.ops().open(accepted_path(spool), os::kCreateNew, kFileMode);
+  if (!file.is_ok()) {
+    return file.status().error_number() == EEXIST ? Status::ok() : file.status();
+  }
+  return spool.ops().close(*file);
+}
+
+bool take_clock_accepted(const Spool& spool) {
+  return spool.ops().unlink(accepted_path(spool)).is_ok();
 }
 
 Status require_alive(const Spool& spool, const std::string& peer, TimePoint now,

@@ -20,12 +20,19 @@ struct Heartbeat {
   TimePoint time;                         // when the dispatcher wrote it
   std::map<std::string, TimePoint> late;  // peer -> since when its mail is late
   std::map<std::string, TimePoint> full;  // peer -> since when as much waits as may wait
+  // The dispatcher doubts the clock and stands still; when it last believed it (the epoch: never).
+  std::optional<TimePoint> believed;
 };
 
 // By the dispatcher, every `heartbeat` seconds and at the end of a --once run.
 Status write_heartbeat(const Spool& spool, const Heartbeat& beat);
 // nullopt: no dispatcher has ever run on this spool.
 Result<std::optional<Heartbeat>> read_heartbeat(const Spool& spool);
+
+// An admin says that the clock is right: the file `clock-accepted` in the spool's root, which a
+// doubting dispatcher takes away. take: was it there?
+Status accept_clock(const Spool& spool);
+bool take_clock_accepted(const Spool& spool);
 
 // Temporary 4.3.2 when the dispatcher's last sign of life, or the time since which the peer's mail
 // is late, is older than `limit`: then the MTA's own queue and delay warnings take over. A spool

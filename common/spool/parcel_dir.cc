@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "common/base/check.h"
+#include "common/base/id.h"
 #include "common/base/text.h"
 
 namespace bsmtp::spool {
@@ -17,6 +18,8 @@ constexpr std::size_t kMaxHandingFile = 1U << 20U;
 bool is_gone(const Status& status) {
   return status.error_number() == ENOENT || status.error_number() == ENOTDIR;
 }
+
+constexpr std::string_view kSplitOf = "split-of";  // in the state of a part: the parcel it came from
 
 }  // namespace
 
@@ -93,6 +96,47 @@ Result<bool> ParcelDir::take_item(std::string_view item_id) {
   }
   TRY(moved);
   return true;
+}
+
+std::string ParcelDir::items_dir() const {
+  return str_cat({path(), "/", kItemsDir});
+}
+
+Result<ParcelDir> ParcelDir::create_part(const Spool& spool, const PeerLock& lock,
+                                         const std::string& parcel_id, const ParcelDir& from,
+                                         const std::vector<std::string>& items) {
+  TRY_ASSIGN(ParcelDir part, create(spool, lock, parcel_id));
+  os::FileOps& ops = spool.ops();
+  const auto fill = [&]() -> Status {
+    Fields state;
+    state.set(kSplitOf, from.id());
+    TRY(part.write_state(state));
+    for (const std::string& item : items) {
+      TRY(ops.rename(from.item_path(item), part.item_path(item)));
+    }
+    TRY(ops.fsync_dir(part.items_dir()));
+    return ops.fsync_dir(from.items_dir());
+  };
+  const Status filled = fill();
+  if (!filled.is_ok()) {
+    static_cast<void>(part.abandon());  // should this fail too, recovery does it
+    return filled;
+  }
+  return part;
+}
+
+std::string ParcelDir::origin() const {
+  const auto state = read_state();
+  const std::string from = state.is_ok() ? state->get(kSplitOf) : "";
+  if (is_id(from)) {
+    for (const Stage stage : {Stage::kReady, Stage::kSent}) {
+      const std::string dir = str_cat({spool_->paths().parcel(peer_, stage, from), "/", kItemsDir});
+      if (spool_->ops().stat(dir).is_ok()) {
+        return dir;
+      }
+    }
+  }
+  return spool_->paths().incoming(peer_);
 }
 
 Status ParcelDir::return_item(std::string_view item_id) {
@@ -204,11 +248,12 @@ Status ParcelDir::abandon() {
   os::FileOps& ops = spool_->ops();
   const auto list = items();
   if (list.is_ok()) {
+    const std::string back = origin();
     for (const auto& item : *list) {
-      TRY(return_item(item));
+      TRY(ops.rename(item_path(item), str_cat({back, "/", item})));
     }
-    TRY(ops.fsync_dir(spool_->paths().incoming(peer_)));
-    TRY(ops.fsync_dir(str_cat({path(), "/", kItemsDir})));
+    TRY(ops.fsync_dir(back));
+    TRY(ops.fsync_dir(items_dir()));
   } else if (!is_gone(list.status())) {  // died between the two mkdirs
     return list.status();
   }

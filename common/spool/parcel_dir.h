@@ -3,7 +3,8 @@
 // Guarantees: an item is at every instant (and after a crash) in incoming/ or in exactly one
 // parcel; a parcel in ready/ or later is complete and its entity never changes; every stage
 // change is one rename. May not: look into items or entity.
-// Recovery (recover_building): a building/ parcel nobody holds goes back to incoming/.
+// Recovery (recover_building): the items of a building/ parcel nobody holds go back to incoming/,
+// or to the parcel that was being split.
 // Threads: one object, one thread; several processes may work on one spool.
 #pragma once
 
@@ -44,6 +45,13 @@ class ParcelDir {
   // Moves an item from incoming/ into this parcel (building only). False: it is gone, someone
   // else has it. Durable after commit().
   Result<bool> take_item(std::string_view item_id);
+  // A new parcel whose items come from `from` instead of incoming/: creates it, notes in its state
+  // (durably) whose part it is, moves the items over and syncs both directories, the new place
+  // first. Until commit() recovery puts them back into `from`. The caller holds `from` locked and
+  // has noted there that it is never submitted again.
+  static Result<ParcelDir> create_part(const Spool& spool, const PeerLock& lock,
+                                       const std::string& parcel_id, const ParcelDir& from,
+                                       const std::vector<std::string>& items);
   // Puts one item back into incoming/ (a parcel that came out too large). Durable after commit().
   Status return_item(std::string_view item_id);
   // Moves one broken item to held/<its id>.item of the peer so that the rest can go on; a human
@@ -76,7 +84,7 @@ class ParcelDir {
   // Any other stage change: state first (durable), then one rename, both parents fsynced.
   // The object follows.
   Status move_to(Stage stage);
-  // Gives all items back to incoming/ and removes the directory: one durable step per item, safe
+  // Gives all items back to incoming/ (those of a part: to the parcel they came from) and removes the directory: one durable step per item, safe
   // to repeat. The object is finished afterwards.
   Status abandon();
   // Removes the parcel with its items: one rename into tmp/, then deletion (which the sweep
@@ -85,6 +93,9 @@ class ParcelDir {
 
  private:
   ParcelDir(const Spool& spool, std::string peer, Stage stage, std::string id, os::File dir);
+  std::string items_dir() const;
+  // Where the items of this building/ parcel came from.
+  std::string origin() const;
 
   const Spool* spool_;
   std::string peer_;
