@@ -95,6 +95,37 @@ void dsn_withheld(std::string_view notice, std::string_view peer, std::string_vi
   emit(Level::kWarn, notice, "dsn-withheld",
        {{"peer", str(peer)}, {"from", str(sender)}, {"why", str(why)}});
 }
+void parcel_acknowledged(std::string_view parcel, std::string_view peer, std::string_view key,
+                         std::uint64_t after, std::uint64_t resends) {
+  emit(Level::kInfo, parcel, "acknowledged",
+       {{"peer", str(peer)},
+        {"key", str(key)},
+        {"after", num(after) + "s"},
+        {"resends", num(resends)}});
+}
+void receipt_ignored(std::string_view parcel, std::string_view peer, std::string_view why) {
+  emit(Level::kWarn, parcel, "receipt-ignored", {{"peer", str(peer)}, {"why", str(why)}});
+}
+void parcel_resent(std::string_view parcel, std::string_view peer, std::string_view why,
+                   std::uint64_t resends) {
+  emit(Level::kWarn, parcel, "resent",
+       {{"peer", str(peer)}, {"why", str(why)}, {"resends", num(resends)}});
+}
+void parcel_unknown(std::string_view parcel, std::string_view peer, std::string_view what) {
+  emit(Level::kError, parcel, "outcome-unknown",
+       {{"outcome", "ambiguous"}, {"peer", str(peer)}, {"what", str(what)}});
+}
+void parcel_held(std::string_view parcel, std::string_view peer, std::string_view why) {
+  emit(Level::kWarn, parcel, "parcel-held", {{"peer", str(peer)}, {"why", str(why)}});
+}
+void parcel_released(std::string_view parcel, std::string_view peer) {
+  emit(Level::kWarn, parcel, "released", {{"peer", str(peer)}});
+}
+void parcel_split(std::string_view parcel, std::string_view peer, std::string_view into,
+                  std::size_t messages, std::string_view why) {
+  emit(Level::kWarn, parcel, "split",
+       {{"peer", str(peer)}, {"into", str(into)}, {"messages", num(messages)}, {"why", str(why)}});
+}
 void ambiguous(std::string_view id, std::string_view what) {
   emit(Level::kWarn, id, "final-reply-lost", {{"outcome", "ambiguous"}, {"what", str(what)}});
 }

@@ -48,6 +48,23 @@ void bypassed(std::string_view item, std::string_view peer, std::size_t recipien
 // names it.
 void dsn_withheld(std::string_view notice, std::string_view peer, std::string_view sender,
                   std::string_view why);
+// The peer's signed receipt: the parcel is over. `after`: seconds since the host MTA took it.
+void parcel_acknowledged(std::string_view parcel, std::string_view peer, std::string_view key,
+                         std::uint64_t after, std::uint64_t resends);
+// A receipt, or one of its lines, that changes nothing.
+void receipt_ignored(std::string_view parcel, std::string_view peer, std::string_view why);
+// It goes to the host MTA once more; `why`: no-receipt, last-question, bounced, asked-for.
+void parcel_resent(std::string_view parcel, std::string_view peer, std::string_view why,
+                   std::uint64_t resends);
+// No answer: its senders are told that the outcome is unknown.
+void parcel_unknown(std::string_view parcel, std::string_view peer, std::string_view what);
+// It stays in sent/ until a human decides.
+void parcel_held(std::string_view parcel, std::string_view peer, std::string_view why);
+// A human decided that it is over; nobody is told.
+void parcel_released(std::string_view parcel, std::string_view peer);
+// Its messages went into another parcel, smaller than it.
+void parcel_split(std::string_view parcel, std::string_view peer, std::string_view into,
+                  std::size_t messages, std::string_view why);
 // A final reply was lost: the mail may have been taken or not (RFC 1047).
 void ambiguous(std::string_view id, std::string_view what);
 

@@ -70,6 +70,11 @@ class Build {
   const ParcelState& state() const { return state_; }
 
  private:
+  parcel::Receipt receipt() const {
+    const bool wanted = peer_.wants_receipts() && peer_.profile == config::Profile::kNative;
+    return wanted ? context_.receipt : parcel::Receipt::kNone;
+  }
+
   Status build_once(std::size_t* bad) {
     const TimePoint now = context_.clock.now();
     parcel::BuildRequest request;
@@ -88,6 +93,7 @@ class Build {
       manifest.to = to_lower(peer_.host);
       manifest.created = now;
       manifest.expires = expires();
+      manifest.receipt = receipt();
       request.manifest = manifest;
       // Old peers have no agreement: internationalised mail is refused for them (RFC 2442).
       request.agreement.smtputf8 = true;
@@ -114,6 +120,7 @@ class Build {
     state_.plain_octets = result.plain_bytes;
     state_.entity_octets = result.entity_bytes;
     state_.digest = result.digest;
+    state_.receipt = static_cast<std::uint64_t>(receipt());
     TRY_ASSIGN(state_.token, random_hex(16));
     return Status::ok();
   }
@@ -229,7 +236,13 @@ Result<bool> build_parcel(BuildContext& context, const config::Peer& peer, const
   if (!dir.is_ok()) {
     return dir.status();
   }
-  Build build(context, peer, std::move(dir).value());
+  return build_claimed(context, peer, std::move(dir).value(), why);
+}
+
+Result<bool> build_claimed(BuildContext& context, const config::Peer& peer, spool::ParcelDir dir,
+                           const std::string& why) {
+  const std::string id = dir.id();
+  Build build(context, peer, std::move(dir));
   SubmitContext for_expiry{context.config, context.spool, context.notices, context.clock};
   // Too old for any parcel: nobody would take it.
   const Status expired = expire_items(for_expiry, build.dir(), context.config->parcel_lifetime);

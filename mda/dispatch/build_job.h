@@ -15,6 +15,7 @@
 #include "common/base/clock.h"
 #include "common/config/config.h"
 #include "common/crypto/openpgp.h"
+#include "common/parcel/manifest.h"
 #include "common/spool/parcel_dir.h"
 #include "mda/dispatch/parcel_state.h"
 #include "mda/notice/store.h"
@@ -28,10 +29,17 @@ struct BuildContext {
   const Clock& clock;
   // The worker's signer, opened when first needed and again after trouble.
   std::optional<crypto::Signer>& signer;
+  // What the manifest asks a peer with receipts for.
+  parcel::Receipt receipt = parcel::Receipt::kWanted;
 };
 
 // True: parcel `id` (new, from make_id) is ready; false: nothing was left to build.
 Result<bool> build_parcel(BuildContext& context, const config::Peer& peer, const std::string& id,
                           const std::vector<std::string>& items, const std::string& why);
+
+// The same for a parcel in building/ that has its items. False: nothing was left to build, and it
+// is gone.
+Result<bool> build_claimed(BuildContext& context, const config::Peer& peer, spool::ParcelDir dir,
+                           const std::string& why);
 
 }  // namespace bsmtp::mda

@@ -100,6 +100,12 @@ void Outbound::flush(const std::string& peer) {
   submit_not_before_ = TimePoint();
 }
 
+// A peer that has not proved yet that it sends receipts is not slowed down by their absence.
+std::uint64_t Outbound::unacked(const Queue& queue) {
+  return queue.building.size() + queue.ready.size() +
+         (queue.receipts_seen ? queue.sent.size() : 0U);
+}
+
 BatchDecision Outbound::decide(const Queue& queue, TimePoint now) const {
   const config::Peer& peer = *queue.peer;
   if (peer.state != config::PeerState::kOn && peer.state != config::PeerState::kStopping) {
@@ -108,8 +114,7 @@ BatchDecision Outbound::decide(const Queue& queue, TimePoint now) const {
   const BatchLimits limits{peer.max_messages, peer.max_bytes, peer.max_age, peer.max_unacked};
   const auto oldest = queue.waiting.oldest();
   const bool flush = oldest && *oldest <= queue.flush_until;
-  BatchDecision decision =
-      decide_batch(queue.waiting, limits, queue.building.size() + queue.ready.size(), flush, now);
+  BatchDecision decision = decide_batch(queue.waiting, limits, unacked(queue), flush, now);
   if (!queue.unseen.empty() && !decision.items.empty() &&
       (decision.reason == CloseReason::kAge || decision.reason == CloseReason::kFlush)) {
     return {};  // the rest of the batch is about to be seen
@@ -126,6 +131,7 @@ std::optional<TimePoint> Outbound::tick() {
   }
   tick_builds(now, due);
   tick_submissions(now, due);
+  tick_sent(now, due);
   return due;
 }
 
@@ -152,6 +158,10 @@ void Outbound::tick_builds(TimePoint now, std::optional<TimePoint>& due) {
   for (bool started = true; started && builders_.free() > 0;) {
     started = false;
     in_turn(queues_, last_built_, [&](const std::string& name, Queue& queue) {
+      if (start_split(name, queue, now, due)) {
+        started = true;
+        return;
+      }
       BatchDecision decision = decide(queue, now);
       if (decision.next_due) {
         earlier(due, *decision.next_due);
@@ -181,9 +191,12 @@ bool Outbound::start_build(const std::string& name, Queue& queue, BatchDecision 
   ++building_;
   last_built_ = name;
   const std::string why = close_reason_name(decision.reason);
+  const auto receipt = unacked(queue) >= (queue.peer->max_unacked + 1) / 2
+                           ? parcel::Receipt::kWantedNow
+                           : parcel::Receipt::kWanted;
   builders_.submit([this, name, peer = queue.peer, parcel = *id, items = std::move(decision.items),
-                    why](std::size_t worker) {
-    BuildContext context{config_, spool_, notices_, clock_, signers_[worker]};
+                    why, receipt](std::size_t worker) {
+    BuildContext context{config_, spool_, notices_, clock_, signers_[worker], receipt};
     const auto built = build_parcel(context, *peer, parcel, items, why);
     mailbox_.post([this, name, parcel, built] { build_done(name, parcel, built); });
   });
@@ -234,7 +247,7 @@ void Outbound::tick_submissions(TimePoint now, std::optional<TimePoint>& due) {
         return;
       }
       for (auto& [id, ready] : queue.ready) {
-        if (ready.in_work) {
+        if (ready.in_work || (ready.again && !reviews_)) {
           continue;
         }
         if (ready.next > now) {
@@ -280,8 +293,15 @@ void Outbound::submission_done(const std::string& name, const std::string& parce
   }
   switch (result->kind) {
     case SubmitResult::Kind::kSent:
+      queue.ready.erase(parcel);
+      sent_arrived(name, parcel);
+      break;
     case SubmitResult::Kind::kFailed:
       queue.ready.erase(parcel);
+      break;
+    case SubmitResult::Kind::kSplit:
+      queue.ready.erase(parcel);
+      queue.splits.emplace(parcel, TimePoint());
       break;
     case SubmitResult::Kind::kDeferred:
       ready.next = result->next;

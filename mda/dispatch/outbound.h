@@ -2,7 +2,9 @@
 // is being built, what is ready; which batch closes when; who gets the next free worker. Peers
 // take turns, so none blocks another. The work itself is done by pools (build_job, submit_job).
 // Failure: trouble with one peer postpones that peer; trouble with the host MTA postpones all
-// submissions; nothing is lost by either. Threads: all functions from one thread; results of
+// submissions; nothing is lost by either. Parcels of peers with receipts stay in its mind while
+// they are in sent/: their times are kept in memory, their files read when one is due.
+// Threads: all functions from one thread; results of
 // workers come back through the Mailbox and run there.
 #pragma once
 
@@ -19,8 +21,10 @@
 #include "common/spool/heartbeat.h"
 #include "common/spool/spool.h"
 #include "mda/dispatch/batch_policy.h"
+#include "mda/dispatch/due_index.h"
 #include "mda/dispatch/mailbox.h"
 #include "mda/dispatch/queue_watch.h"
+#include "mda/dispatch/sent_job.h"
 #include "mda/dispatch/submit_job.h"
 #include "mda/dispatch/waiting_index.h"
 #include "mda/dispatch/worker_pool.h"
@@ -50,6 +54,14 @@ class Outbound {
   void item_left(const std::string& peer, const std::string& id);
   void parcel_arrived(const std::string& peer, const std::string& id);  // in ready/
   void parcel_left(const std::string& peer, const std::string& id);
+  void sent_arrived(const std::string& peer, const std::string& id);  // in sent/
+  void sent_left(const std::string& peer, const std::string& id);
+  // Its state was changed by somebody else (a bounce, an admin).
+  void parcel_touched(const std::string& peer, const std::string& id);
+  // Until this was called nothing is sent again: receipts that came meanwhile are applied first.
+  void begin_reviews() { reviews_ = true; }
+  // A receipt of this peer was applied.
+  void receipt_came(const std::string& peer);
   // What waits now is built now, and what is ready submitted now, whatever the back-off.
   void flush(const std::string& peer);
 
@@ -76,6 +88,7 @@ class Outbound {
     TimePoint created{};
     bool in_work = false;
     TimePoint warned{};  // its messages that arrived until then: their senders know of the delay
+    bool again = false;  // it left before: not mail that is late
   };
   struct Queue {
     const config::Peer* peer = nullptr;
@@ -83,8 +96,17 @@ class Outbound {
     std::vector<std::string> unseen;  // names of a scan that are not yet in `waiting`, oldest last
     std::map<std::string, Ready> ready;
     std::set<std::string> building;  // ids of ours: locked until their job has ended
-    TimePoint flush_until{};         // items that arrived until then are built at once
-    TimePoint build_not_before{};    // after trouble
+    // Peers with receipts: parcels in sent/ that await one, names of a scan not yet looked at, and
+    // parcels whose messages are to travel in smaller ones, with the time of the next attempt.
+    DueIndex sent;
+    std::vector<std::string> unseen_sent;
+    std::set<std::string> reviewing;
+    std::map<std::string, TimePoint> splits;
+    bool splitting = false;  // a split is in work: its new parcels are still locked
+    bool receipts_seen = false;
+    TimePoint hold_told{};         // the last alarm about parcels that are held
+    TimePoint flush_until{};       // items that arrived until then are built at once
+    TimePoint build_not_before{};  // after trouble
     std::uint64_t build_failures = 0;
     std::optional<TimePoint> full;  // since when its quota is used up
     std::string warned;             // items up to this id: their senders know of the delay
@@ -93,6 +115,17 @@ class Outbound {
   Status scan_incoming(const std::string& peer, Queue& queue);
   void scan_on(TimePoint now, std::optional<TimePoint>& due);
   Status scan_ready(const std::string& peer, Queue& queue);
+  Status scan_sent(const std::string& peer, Queue& queue);
+  void tell_of_hold(const std::string& peer, Queue& queue);
+  void tick_sent(TimePoint now, std::optional<TimePoint>& due);
+  void start_review(const std::string& name, Queue& queue, const std::string& parcel);
+  void review_done(const std::string& name, const std::string& parcel,
+                   const Result<SentResult>& result);
+  bool start_split(const std::string& name, Queue& queue, TimePoint now,
+                   std::optional<TimePoint>& due);
+  void split_done(const std::string& name, const std::string& parcel,
+                  const Result<std::size_t>& result);
+  static std::uint64_t unacked(const Queue& queue);
   BatchDecision decide(const Queue& queue, TimePoint now) const;
   void tick_builds(TimePoint now, std::optional<TimePoint>& due);
   void tick_submissions(TimePoint now, std::optional<TimePoint>& due);
@@ -119,6 +152,7 @@ class Outbound {
   TimePoint space_checked_{};
   bool space_low_ = false;
   bool trouble_ = false;
+  bool reviews_ = false;
   std::vector<std::optional<crypto::Signer>> signers_;  // one per build worker
   std::vector<std::unique_ptr<HostMta>> mtas_;          // one per submit worker
   WorkerPool builders_;

@@ -27,8 +27,10 @@ std::map<std::string, TimePoint> Outbound::late_since() const {
     if (const auto oldest = queue.waiting.oldest()) {
       take_earlier(since, *oldest + queue.peer->max_age);
     }
-    if (!queue.ready.empty()) {
-      take_earlier(since, queue.ready.begin()->second.created);
+    const auto unsent = std::find_if(queue.ready.begin(), queue.ready.end(),
+                                     [](const auto& ready) { return !ready.second.again; });
+    if (unsent != queue.ready.end()) {
+      take_earlier(since, unsent->second.created);
     }
     if (since && *since < now) {
       out[name] = *since;
@@ -94,7 +96,9 @@ std::vector<PeerBacklog> Outbound::backlog() const {
     }
     peer.more = peer.expired.size() == kExpiredAtOnce || peer.delayed.size() == kDelayedAtOnce;
     for (const auto& [id, ready] : queue.ready) {
-      peer.ready.push_back({id, ready.warned});
+      if (!ready.again) {  // what left before is not delayed here
+        peer.ready.push_back({id, ready.warned});
+      }
     }
   }
   return out;

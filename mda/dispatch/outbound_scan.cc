@@ -17,6 +17,7 @@ Status Outbound::scan() {
   for (auto& [name, queue] : queues_) {
     TRY(scan_incoming(name, queue));
     TRY(scan_ready(name, queue));
+    TRY(scan_sent(name, queue));
   }
   return Status::ok();
 }
@@ -42,7 +43,11 @@ void Outbound::scan_on(TimePoint now, std::optional<TimePoint>& due) {
       item_arrived(name, queue.unseen.back());
       queue.unseen.pop_back();
     }
-    if (!queue.unseen.empty()) {
+    for (std::size_t i = 0; i < kScanStep && !queue.unseen_sent.empty(); ++i) {
+      sent_arrived(name, queue.unseen_sent.back());
+      queue.unseen_sent.pop_back();
+    }
+    if (!queue.unseen.empty() || !queue.unseen_sent.empty()) {
       due = now;
     } else if (queue.unseen.capacity() != 0) {
       queue.unseen = {};  // gives the memory back
@@ -88,14 +93,17 @@ void Outbound::item_left(const std::string& peer, const std::string& id) {
 void Outbound::parcel_arrived(const std::string& peer, const std::string& id) {
   const auto queue = queues_.find(peer);
   if (queue == queues_.end() || !is_id(id) || queue->second.ready.count(id) != 0 ||
-      queue->second.building.count(id) != 0) {
+      queue->second.building.count(id) != 0 || queue->second.splits.count(id) != 0 ||
+      queue->second.reviewing.count(id) != 0 || queue->second.splitting) {
     return;
   }
   const auto fields = spool::ParcelDir::peek_state(spool_, peer, spool::Stage::kReady, id);
   Ready ready;
   ready.created = id_time(id).value_or(clock_.now());
   if (fields.is_ok()) {
-    ready.next = ParcelState::from(*fields).next;
+    const ParcelState state = ParcelState::from(*fields);
+    ready.next = state.next;
+    ready.again = state.handed != TimePoint();
   } else if (fields.status().error_number() == ENOENT &&
              !spool_.ops().stat(spool_.paths().parcel(peer, spool::Stage::kReady, id)).is_ok()) {
     return;  // gone. One without its state is tried, and named
@@ -115,8 +123,9 @@ void Outbound::parcel_left(const std::string& peer, const std::string& id) {
 }
 
 bool Outbound::scanned() const {
-  return std::all_of(queues_.begin(), queues_.end(),
-                     [](const auto& entry) { return entry.second.unseen.empty(); });
+  return std::all_of(queues_.begin(), queues_.end(), [](const auto& entry) {
+    return entry.second.unseen.empty() && entry.second.unseen_sent.empty();
+  });
 }
 
 }  // namespace bsmtp::mda

@@ -38,6 +38,16 @@ ParcelState ParcelState::from(const spool::Fields& fields) {
   state.failing = fields.get("failing");
   state.failing_reason = fields.get("failing-reason");
   state.failing_diagnostic = fields.get("failing-diagnostic");
+  state.failing_unknown = fields.has("failing-unknown");
+  state.receipt = fields.get_number("receipt");
+  state.handed = fields.get_time("handed").value_or(TimePoint());
+  state.resends = fields.get_number("resends");
+  state.asked = fields.get_time("asked").value_or(TimePoint());
+  state.bounced = fields.get_time("bounced").value_or(TimePoint());
+  state.bounces = fields.get_number("bounces");
+  state.held = fields.get("held");
+  state.splitting = fields.get("splitting");
+  state.split_at = fields.get("split-at");
   state.finished = fields.get_time("finished").value_or(TimePoint());
   state.answer = fields.get("answer");
   state.fields = fields;
@@ -61,7 +71,17 @@ spool::Fields ParcelState::to_fields() const {
   set_or_erase(out, "failing", failing);
   set_or_erase(out, "failing-reason", failing_reason);
   set_or_erase(out, "failing-diagnostic", failing_diagnostic);
+  set_or_erase(out, "failing-unknown", failing_unknown ? "yes" : "");
   set_or_erase(out, "answer", answer);
+  set_or_erase(out, "receipt", receipt == 0 ? "" : std::to_string(receipt));
+  set_or_erase(out, "handed", handed);
+  set_or_erase(out, "resends", resends == 0 ? "" : std::to_string(resends));
+  set_or_erase(out, "asked", asked);
+  set_or_erase(out, "bounced", bounced);
+  set_or_erase(out, "bounces", bounces == 0 ? "" : std::to_string(bounces));
+  set_or_erase(out, "held", held);
+  set_or_erase(out, "splitting", splitting);
+  set_or_erase(out, "split-at", split_at);
   return out;
 }
 

@@ -28,9 +28,22 @@ struct ParcelState {
   std::string failing;
   std::string failing_reason;
   std::string failing_diagnostic;  // the host MTA's or the bounce's words; may be empty
-  TimePoint finished{};            // when it was sent or failed; keep-sent runs from here
-  std::string answer;              // last reply or reason
-  spool::Fields fields;            // as read, for the keys of other releases
+  bool failing_unknown = false;    // nobody can say whether it arrived: the senders are told that
+  // Receipts (peers that send them).
+  std::uint64_t receipt = 0;  // asked for in the manifest: 0 no, 1 yes, 2 at once
+  TimePoint handed{};         // when the host MTA last took it, or may have
+  std::uint64_t resends = 0;  // because no receipt came
+  TimePoint asked{};          // the last question, after it had expired
+  TimePoint bounced{};        // the copy handed over last came back; `next` is the next one's time
+  std::uint64_t bounces = 0;
+  std::string held;  // why it waits for a human; senders are not told
+  // Refused as a whole with this status: its messages go into smaller parcels, those before
+  // `split_at` into the first. From then on it is not submitted any more.
+  std::string splitting;
+  std::string split_at;
+  TimePoint finished{};  // when it was sent or failed; keep-sent runs from here
+  std::string answer;    // last reply or reason
+  spool::Fields fields;  // as read, for the keys of other releases
 
   static ParcelState from(const spool::Fields& fields);
   spool::Fields to_fields() const;

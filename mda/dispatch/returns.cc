@@ -10,6 +10,7 @@
 #include "common/mail/address.h"
 #include "common/mail/mime.h"
 #include "common/spool/item.h"
+#include "mda/dispatch/sent_job.h"
 
 namespace bsmtp::mda {
 namespace {
@@ -55,7 +56,8 @@ ReturnReport report_from(std::string_view body) {
   ReturnReport report;
   for (const auto& [name, value] : status_fields(body)) {
     if (name == "action" && report.action.empty()) {
-      report.action = to_lower(value);
+      // sendmail: "relayed (to non-DSN-aware mailer)".
+      report.action = to_lower(value.substr(0, value.find_first_of(" \t(")));
     } else if (name == "status" && report.status.empty()) {
       report.status = value.substr(0, value.find(' '));
     } else if (name == "diagnostic-code" && report.diagnostic.empty()) {
@@ -89,6 +91,41 @@ std::optional<std::string_view> find_status_part(std::string_view text,
   return std::nullopt;
 }
 
+// Blanks and line ends run together to one blank: MTAs fold their explanations anywhere.
+std::string run_together(std::string_view text) {
+  std::string out;
+  for (const std::string_view word : split_blank(text)) {
+    out += out.empty() ? "" : " ";
+    out += word;
+  }
+  return out;
+}
+
+// Postfix: "(in reply to end of DATA command)". sendmail: a transcript, "... >>> DATA <<< 554 ...".
+RefusedAt refused_at(std::string_view human) {
+  std::string text(human);
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
+  text = to_lower(run_together(text));
+  if (text.find("(in reply to end of data command)") != std::string::npos) {
+    return RefusedAt::kText;
+  }
+  if (text.find("(in reply to ") != std::string::npos) {
+    return RefusedAt::kEnvelope;
+  }
+  const std::size_t answer = text.find("<<< 5");
+  const std::size_t command = answer == std::string::npos ? answer : text.rfind(">>> ", answer);
+  if (command == std::string::npos) {
+    return RefusedAt::kUnknown;
+  }
+  if (std::string_view(text).substr(command + 4, 4) != "data") {
+    return RefusedAt::kEnvelope;
+  }
+  // Sent together with RCPT: the first answer is then RCPT's, and DATA has one of its own.
+  return text.find("<<< 5", answer + 1) == std::string::npos ? RefusedAt::kText
+                                                             : RefusedAt::kEnvelope;
+}
+
 bool is_status_code(std::string_view code) {
   const auto parts = split(code, '.');
   return parts.size() == 3 && parts[0].size() == 1 &&
@@ -97,42 +134,42 @@ bool is_status_code(std::string_view code) {
          });
 }
 
-struct Found {
-  spool::ParcelDir dir;
-  ParcelState state;
-};
+Status failure_of(const ReturnReport& report) {
+  // A report of failure may carry a 4.y.z status (time expired): failed it has all the same.
+  const bool usable = is_status_code(report.status) && report.status.starts_with('5');
+  return Status::permanent(
+      usable ? report.status : "5.4.0",
+      str_cat({"the mail gateway ", report.remote_mta.empty() ? "of the peer" : report.remote_mta,
+               " could not be reached or refused the mail"}));
+}
 
-// nullopt: none has this token. Temporary: it is there but someone works on it.
-Result<std::optional<Found>> find_parcel(const SubmitContext& context, const std::string& token) {
-  std::vector<std::string> peers;
-  TRY_ASSIGN(peers, context.spool.peers());
-  for (const std::string& peer : peers) {
-    // In the order parcels move: one that is moved between two listings is found in the second.
-    for (const spool::Stage stage :
-         {spool::Stage::kReady, spool::Stage::kSent, spool::Stage::kFailed}) {
-      std::vector<std::string> parcels;
-      TRY_ASSIGN(parcels, context.spool.list_parcels(peer, stage));
-      for (const std::string& id : parcels) {
-        const auto fields = spool::ParcelDir::peek_state(context.spool, peer, stage, id);
-        if (!fields.is_ok() || fields->get("token") != token) {
-          continue;
-        }
-        auto dir = spool::ParcelDir::claim(context.spool, peer, stage, id);
-        if (!dir.is_ok()) {
-          return dir.status();
-        }
-        if (!dir->has_value()) {
-          return Status::temporary("4.3.0", str_cat({"parcel ", id, " is being worked on"}));
-        }
-        return std::optional<Found>(Found{std::move(**dir), ParcelState::from(*fields)});
-      }
+// For a parcel that awaits a receipt a bounce is a hint: its copy may have bounced only behind the
+// peer's gateway, an earlier one may have arrived, and any MTA on the way could have made it up.
+Status apply_hint(SubmitContext& context, const ReturnReport& report, FoundParcel& found) {
+  ParcelState& state = found.state;
+  if (found.dir.stage() != spool::Stage::kSent || !state.failing.empty() ||
+      !state.splitting.empty() || !state.held.empty() || state.bounced != TimePoint()) {
+    return Status::ok();  // it is on its way again, or this is another copy of the same bounce
+  }
+  const Status why = failure_of(report);
+  if (classify_refusal(report.status, report.diagnostic, report.refused_at) != Refusal::kOther) {
+    bool splits = false;
+    TRY_ASSIGN(splits, begin_split(context.spool, found.dir, state, why));
+    if (splits) {
+      return Status::ok();
+    }
+    if (state.resends == 0 && state.bounces == 0 && state.attempts == 0 &&
+        state.asked == TimePoint()) {
+      // The only copy there ever was, and what refused it is the message itself.
+      return fail_parcel(context, found.dir, state, why, report.diagnostic);
     }
   }
-  return std::optional<Found>();
+  note_bounce(state, resend_times(*context.config), context.clock.now());
+  return found.dir.write_state(state.to_fields());
 }
 
 Status apply(SubmitContext& context, const std::string& id, const ReturnReport& report,
-             std::optional<Found> found) {
+             std::optional<FoundParcel> found, TouchedParcels& touched) {
   const std::string action = report.action.empty() ? "unknown" : report.action;
   if (!found) {
     log::parcel_returned(id, "-", str_cat({action, "-no-such-parcel"}), report.status);
@@ -142,19 +179,18 @@ Status apply(SubmitContext& context, const std::string& id, const ReturnReport& 
   if (action != "failed" || found->dir.stage() == spool::Stage::kFailed) {
     return Status::ok();
   }
-  // A report of failure may carry a 4.y.z status (time expired): failed it has all the same.
-  const bool usable = is_status_code(report.status) && report.status.starts_with('5');
-  const Status why = Status::permanent(
-      usable ? report.status : "5.4.0",
-      str_cat({"the mail gateway ", report.remote_mta.empty() ? "of the peer" : report.remote_mta,
-               " could not be reached or refused the mail"}));
-  return fail_parcel(context, found->dir, found->state, why, report.diagnostic);
+  const config::Peer* peer = context.config->find_peer(found->dir.peer());
+  if (peer != nullptr && awaits_receipt(*peer, found->state)) {
+    touched.emplace(found->dir.peer(), found->dir.id());
+    return apply_hint(context, report, *found);
+  }
+  return fail_parcel(context, found->dir, found->state, failure_of(report), report.diagnostic);
 }
 
 // Null-sender mail to a parcel's own address that is no report: a bounce in a form of its own, or
 // an automatic reply. Only a human can tell.
 Status tell_postmaster(SubmitContext& context, const std::string& id, const spool::ItemReader& item,
-                       const Found& found) {
+                       const FoundParcel& found) {
   const auto text = item.plain_text();
   StringSink start(kMaxReport);
   TRY(copy(*text, start).status());
@@ -179,7 +215,7 @@ Status tell_postmaster(SubmitContext& context, const std::string& id, const spoo
                              "no-report", found.dir.id());
 }
 
-Status handle_return(SubmitContext& context, const std::string& id) {
+Status handle_return(SubmitContext& context, const std::string& id, TouchedParcels& touched) {
   const std::string path = str_cat({context.spool.paths().returns(), "/", id});
   const auto item = spool::ItemReader::open(context.spool.ops(), path);
   if (!item.is_ok()) {
@@ -196,9 +232,9 @@ Status handle_return(SubmitContext& context, const std::string& id) {
       item->envelope().recipients.empty()
           ? ""
           : return_token(*context.config, item->envelope().recipients.front().address);
-  std::optional<Found> found;
+  std::optional<FoundParcel> found;
   if (!token.empty()) {
-    TRY_ASSIGN(found, find_parcel(context, token));
+    TRY_ASSIGN(found, find_by_token(context.spool, token));
   }
   if (!report || token.empty()) {
     log::parcel_returned(found ? found->dir.id() : id, found ? found->dir.peer() : "-",
@@ -207,7 +243,7 @@ Status handle_return(SubmitContext& context, const std::string& id) {
       TRY(tell_postmaster(context, id, *item, *found));
     }
   } else {
-    TRY(apply(context, id, *report, std::move(found)));
+    TRY(apply(context, id, *report, std::move(found), touched));
   }
   return os::remove_if_exists(context.spool.ops(), path);
 }
@@ -228,7 +264,13 @@ Result<std::optional<ReturnReport>> parse_return(Source& plain_text) {
     return std::optional<ReturnReport>();
   }
   const auto part = find_status_part(text, *boundary);
-  return part ? std::optional<ReturnReport>(report_from(*part)) : std::optional<ReturnReport>();
+  if (!part) {
+    return std::optional<ReturnReport>();
+  }
+  ReturnReport report = report_from(*part);
+  const auto before = static_cast<std::size_t>(part->data() - text.data());
+  report.refused_at = refused_at(std::string_view(text).substr(0, before));
+  return std::optional<ReturnReport>(std::move(report));
 }
 
 std::string return_token(const config::Config& config, std::string_view recipient) {
@@ -245,12 +287,12 @@ std::string return_token(const config::Config& config, std::string_view recipien
   return hex ? token : "";
 }
 
-Status handle_returns(SubmitContext& context) {
+Status handle_returns(SubmitContext& context, TouchedParcels& touched) {
   std::vector<std::string> ids;
   TRY_ASSIGN(ids, spool::list_ids(context.spool.ops(), context.spool.paths().returns()));
   Status first;
   for (const std::string& id : ids) {
-    const Status status = handle_return(context, id);
+    const Status status = handle_return(context, id, touched);
     if (!status.is_ok()) {
       log::trouble(id, status);
       first = first.is_ok() ? status : first;

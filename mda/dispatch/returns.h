@@ -1,6 +1,7 @@
 // Bounces of our parcels: mail to <user>+<token>@<host> that bsmtp-in kept in inbound/returns/.
 // The token finds the parcel (ready, sent or failed); RFC 3464's Action decides: `failed` -> every
-// inner sender gets a DSN and the parcel goes to failed/; anything else is logged. What matches
+// inner sender gets a DSN and the parcel goes to failed/; anything else is logged. Where a receipt
+// is awaited `failed` only brings the next copy forward, or makes the parcel smaller. What matches
 // no parcel or is no delivery report changes nothing: it is logged and dropped.
 // Failure: temporary trouble of ours; the return stays for the next run. Threads: one at a time.
 #pragma once
@@ -10,6 +11,8 @@
 #include <string_view>
 
 #include "common/base/stream.h"
+#include "mda/dispatch/acknowledge.h"
+#include "mda/dispatch/resend_policy.h"
 #include "mda/dispatch/submit_job.h"
 
 namespace bsmtp::mda {
@@ -21,6 +24,9 @@ struct ReturnReport {
   std::string status;      // "5.1.1"
   std::string diagnostic;  // Diagnostic-Code without its type
   std::string remote_mta;
+  // At which stage of the SMTP session it was refused, as the human part tells (Postfix,
+  // sendmail); the machine-readable part has no field for it.
+  RefusedAt refused_at = RefusedAt::kUnknown;
 };
 // Reads multipart/report (RFC 6522) with a message/delivery-status part, at most 1 MiB;
 // nullopt: it is none. Permanent never; temporary when the source fails.
@@ -31,6 +37,6 @@ std::string return_token(const config::Config& config, std::string_view recipien
 
 // Handles everything in inbound/returns/. What came to a parcel's own address and is no report is
 // shown to the postmaster.
-Status handle_returns(SubmitContext& context);
+Status handle_returns(SubmitContext& context, TouchedParcels& touched);
 
 }  // namespace bsmtp::mda

@@ -1,4 +1,4 @@
-// See service.h: the loop, and its end. How it begins: service_start.cc.
+// See service.h: the loop, and its end. How it begins: service_start.cc; events: service_events.cc.
 #include "mda/dispatch/service.h"
 
 #include <poll.h>
@@ -13,7 +13,6 @@
 #include "common/log/events.h"
 #include "mda/dispatch/flush_request.h"
 #include "mda/dispatch/queue_watch.h"
-#include "mda/dispatch/returns.h"
 
 namespace bsmtp::mda {
 namespace {
@@ -25,10 +24,6 @@ constexpr std::chrono::seconds kStopGrace{30};
 constexpr std::chrono::milliseconds kCutGrace{4000};
 constexpr std::chrono::milliseconds kEndingStep{100};
 
-// Watch tags: places common to all peers, then kPlaces for each peer.
-enum SharedPlace : int { kAccepted = 1, kNoticesReady, kReturnsPlace, kAskedPlace, kFirstPeer };
-enum PeerPlace : int { kPeerRoot, kIncoming, kReadyPlace, kPlaces };
-
 void earlier(std::optional<TimePoint>& due, std::optional<TimePoint> when) {
   if (when && (!due || *when < *due)) {
     due = when;
@@ -39,22 +34,6 @@ void earlier(std::optional<TimePoint>& due, std::optional<TimePoint> when) {
 
 Service::~Service() {
   stop();
-}
-
-Status Service::watch_all() {
-  const spool::Paths& paths = spool_.paths();
-  TRY(watcher_->watch(paths.accepted(), kAccepted));
-  TRY(watcher_->watch(paths.notices_ready(), kNoticesReady));
-  TRY(watcher_->watch(paths.returns(), kReturnsPlace));
-  TRY(watcher_->watch(paths.inbound_asked(), kAskedPlace));
-  int tag = kFirstPeer;
-  for (const std::string& peer : peers_) {
-    TRY(watcher_->watch(paths.peer(peer), tag + kPeerRoot));
-    TRY(watcher_->watch(paths.incoming(peer), tag + kIncoming));
-    TRY(watcher_->watch(paths.stage(peer, spool::Stage::kReady), tag + kReadyPlace));
-    tag += kPlaces;
-  }
-  return Status::ok();
 }
 
 Status Service::scan_all() {
@@ -94,13 +73,13 @@ Result<ServiceEnd> Service::run(int signal_fd, const std::function<bool()>& relo
       TRY(scan_all());
     }
     const std::optional<TimePoint> due = tick();
-    if (options_.once && !ending_ && all_idle()) {
+    if (options_.once && !ending_ && (clock_doubted_ || all_idle())) {
       // What the last worker did (a notice, items given back) may have come behind our back:
       // its events are there now.
       bool quiet = mailbox_->drain() == 0;
       bool events = false;
       TRY_ASSIGN(events, handle_events());
-      quiet = quiet && !events && !rescan_;
+      quiet = (quiet && !events && !rescan_) || clock_doubted_;
       if (!quiet) {
         continue;
       }
@@ -114,51 +93,17 @@ Result<ServiceEnd> Service::run(int signal_fd, const std::function<bool()>& relo
   }
 }
 
-Result<bool> Service::handle_events() {
-  std::vector<Watcher::Event> events;
-  TRY_ASSIGN(events, watcher_->read());
-  for (const Watcher::Event& event : events) {
-    if (ending_) {
-      break;  // who comes next looks for itself
-    }
-    const bool arrived = event.kind == Watcher::Kind::kArrived;
-    if (event.kind == Watcher::Kind::kOverflow) {
-      rescan_ = true;
-    } else if (event.tag == kAccepted) {
-      accepted_changed_ = accepted_changed_ || arrived;
-      periodic(Task::kAnswers).wanted |= arrived;
-    } else if (event.tag == kAskedPlace) {
-      periodic(Task::kAnswers).wanted |= arrived;
-    } else if (event.tag == kNoticesReady) {
-      periodic(Task::kNotices).wanted |= arrived;
-    } else if (event.tag == kReturnsPlace) {
-      periodic(Task::kReturns).wanted |= arrived;
-    } else if (event.tag >= kFirstPeer) {
-      const auto index = static_cast<std::size_t>((event.tag - kFirstPeer) / kPlaces);
-      handle_peer_event(peers_.at(index), (event.tag - kFirstPeer) % kPlaces, event);
-    }
-  }
-  return !events.empty();
-}
-
-void Service::handle_peer_event(const std::string& peer, int place, const Watcher::Event& event) {
-  const bool arrived = event.kind == Watcher::Kind::kArrived;
-  if (place == kIncoming) {
-    arrived ? outbound_->item_arrived(peer, event.name) : outbound_->item_left(peer, event.name);
-  } else if (place == kReadyPlace) {
-    arrived ? outbound_->parcel_arrived(peer, event.name)
-            : outbound_->parcel_left(peer, event.name);
-  } else if (arrived && event.name == kFlushName) {
-    flush_peers();
-  }
-}
-
 std::optional<TimePoint> Service::tick() {
   const TimePoint now = clock_.now();
   if (ending_) {
     std::optional<TimePoint> soon = now + kEndingStep;
     beat(now, soon);
     return soon;
+  }
+  if (!clock_believed(now)) {
+    std::optional<TimePoint> next = now + config_->heartbeat;
+    beat(now, next);
+    return next;
   }
   std::optional<TimePoint> due = outbound_->tick();
   if (deliverer_) {
@@ -217,6 +162,12 @@ void Service::start_watch(TimePoint now, std::optional<TimePoint>& due) {
   });
 }
 
+bool Service::clock_believed(TimePoint now) {
+  clock_doubted_ = !clock_watch_->believe(now);
+  trouble_ = trouble_ || clock_doubted_;
+  return !clock_doubted_;
+}
+
 void Service::start_periodic(Task task, TimePoint now, std::optional<TimePoint>& due) {
   Periodic& p = periodic(task);
   if (!p.running && (p.wanted || (p.next && *p.next <= now))) {
@@ -245,7 +196,7 @@ void Service::run_task(Task task, ledger::Journal* journal) {
     status = sent.status();
     next = sent.is_ok() ? sent.value() : later;
   } else if (task == Task::kReturns) {
-    status = handle_returns(context);
+    status = handle_news(context);
     next = status.is_ok() ? std::nullopt : std::optional<TimePoint>(later);
   } else if (task == Task::kAnswers) {
     if (journal != nullptr) {  // else the ledger, when it opens, brings us back
@@ -280,7 +231,8 @@ void Service::beat(TimePoint now, std::optional<TimePoint>& due) {
   if (now >= last_beat_ + config_->heartbeat || now < last_beat_ || full != last_full_) {
     last_beat_ = now;
     last_full_ = full;
-    const Status status = spool::write_heartbeat(spool_, {now, outbound_->late_since(), full});
+    const Status status = spool::write_heartbeat(
+        spool_, {now, outbound_->late_since(), full, clock_watch_->believed_before()});
     if (!status.is_ok()) {
       log::trouble("heartbeat", status);
     }

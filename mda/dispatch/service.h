@@ -19,6 +19,7 @@
 #include "common/spool/quarantine.h"
 #include "common/spool/spool.h"
 #include "mda/deliver/deliverer.h"
+#include "mda/dispatch/clock_watch.h"
 #include "mda/dispatch/mailbox.h"
 #include "mda/dispatch/outbound.h"
 #include "mda/dispatch/receipt_desk.h"
@@ -80,11 +81,13 @@ class Service {
   void start_periodic(Task task, TimePoint now, std::optional<TimePoint>& due);
   void run_task(Task task, ledger::Journal* journal);
   void start_watch(TimePoint now, std::optional<TimePoint>& due);
+  Status handle_news(SubmitContext& context);
   void open_ledger_again();
   std::chrono::seconds ledger_wait();
   void task_done(Task task, std::optional<TimePoint> next);
   void beat(TimePoint now, std::optional<TimePoint>& due);
   bool all_idle();
+  bool clock_believed(TimePoint now);
   Status wait(int signal_fd, std::optional<TimePoint> due);
   void handle_signals(int signal_fd, const std::function<bool()>& reload_ok);
   void begin_end(ServiceEnd end, std::chrono::seconds grace);
@@ -114,6 +117,8 @@ class Service {
   bool accepted_changed_ = true;
   bool rescan_ = false;
   bool trouble_ = false;
+  std::optional<ClockWatch> clock_watch_;
+  bool clock_doubted_ = false;
   TimePoint last_beat_{};
   std::map<std::string, TimePoint> last_full_;  // as the last heartbeat says
 };

@@ -66,6 +66,7 @@ Service::Service(std::shared_ptr<const config::Config> config, const Clock& cloc
 }
 
 Status Service::start() {
+  clock_watch_.emplace(spool_);
   open_ledger();
   report_forgotten_peers();
   auto quarantine = spool::Quarantine::open(

@@ -12,6 +12,7 @@
 #include "common/parcel/builder.h"
 #include "common/spool/item.h"
 #include "mda/dispatch/queue_watch.h"
+#include "mda/dispatch/sent_job.h"
 #include "mda/notice/back_off.h"
 
 namespace bsmtp::mda {
@@ -25,7 +26,8 @@ mail::Envelope parcel_envelope(const config::Config& config, const config::Peer&
   envelope.envid = mail::to_xtext(parcel.id());
   mail::Recipient recipient;
   recipient.address = peer.parcel_address();
-  recipient.notify = "FAILURE,DELAY";
+  // Without receipts the host MTA's word that it was handed on is all there will be.
+  recipient.notify = awaits_receipt(peer, state) ? "FAILURE,DELAY" : "SUCCESS,FAILURE,DELAY";
   recipient.orcpt = str_cat({"rfc822;", mail::to_xtext(peer.parcel_address())});
   envelope.recipients.push_back(std::move(recipient));
   return envelope;
@@ -60,7 +62,11 @@ class Submission {
  public:
   Submission(SubmitContext& context, const config::Peer& peer, spool::ParcelDir& parcel,
              ParcelState state)
-      : context_(context), peer_(peer), parcel_(parcel), state_(std::move(state)) {}
+      : context_(context),
+        peer_(peer),
+        parcel_(parcel),
+        state_(std::move(state)),
+        awaits_(awaits_receipt(peer, state_)) {}
 
   Result<SubmitResult> run(HostMta& mta) {
     const TimePoint now = context_.clock.now();
@@ -74,10 +80,21 @@ class Submission {
       return finish_move();
     }
     if (!state_.failing.empty()) {
-      return fail(Status::permanent(state_.failing, state_.failing_reason),
-                  state_.failing_diagnostic);
+      return fail(noted_failure(state_), state_.failing_diagnostic);
     }
-    if (now >= state_.expires) {
+    if (!state_.splitting.empty()) {
+      return SubmitResult{SubmitResult::Kind::kSplit, {}, Status::ok()};
+    }
+    if (awaits_ && state_.submitting && state_.handed == TimePoint()) {
+      state_.handed = now;  // for all that anybody knows
+    }
+    if (left_once()) {
+      if (now >= state_.expires && state_.asked == TimePoint()) {
+        state_.asked = now;
+      } else if (now >= unknown_from(state_, resend_times(*context_.config))) {
+        return back_to_sent("it could not be handed on once more");
+      }
+    } else if (now >= state_.expires) {
       return expire();
     }
     bool whole = false;
@@ -114,18 +131,60 @@ class Submission {
     const std::string reply = result.reply.code == 0 ? "" : result.reply.to_string();
     if (delivery.outcome == smtp::Outcome::kAmbiguous) {
       log::ambiguous(parcel_.id(), "the host MTA's final reply was lost; the parcel is sent again");
+      if (awaits_) {
+        state_.handed = context_.clock.now();
+      }
       return defer(Status::temporary("4.4.2", "the final reply was lost"));
     }
     if (result.status.is_ok()) {
       return sent(delivery.final_reply.to_string());
     }
-    return result.status.is_permanent() ? fail(result.status, reply) : defer(result.status);
+    return result.status.is_permanent() ? refused(result, reply) : defer(result.status);
+  }
+
+  Result<SubmitResult> refused(const smtp::RecipientResult& result, const std::string& reply) {
+    if (!awaits_) {
+      return fail(result.status, reply);
+    }
+    const bool read = result.stage == smtp::Stage::kText;
+    const Refusal refusal = classify_refusal(result.status.code(), reply,
+                                             read ? RefusedAt::kText : RefusedAt::kEnvelope);
+    if (refusal != Refusal::kOther) {
+      state_.submitting = false;
+      bool splits = false;
+      TRY_ASSIGN(splits, begin_split(context_.spool, parcel_, state_, result.status));
+      if (splits) {
+        return SubmitResult{SubmitResult::Kind::kSplit, {}, result.status};
+      }
+    }
+    if (!left_once()) {
+      return fail(result.status, reply);
+    }
+    // An earlier copy may have arrived.
+    log::parcel_returned(parcel_.id(), peer_.name, "refused", result.status.to_string());
+    note_bounce(state_, resend_times(*context_.config), context_.clock.now());
+    return back_to_sent(result.status.to_string());
+  }
+
+  // It waits for a receipt, or for what follows when none comes.
+  Result<SubmitResult> back_to_sent(const std::string& why) {
+    state_.submitting = false;
+    state_.answer = why;
+    state_.finished = context_.clock.now();
+    TRY(parcel_.write_state(state_.to_fields()));
+    TRY(parcel_.move_to(spool::Stage::kSent));
+    return SubmitResult{SubmitResult::Kind::kSent, {}, Status::ok()};
   }
 
   Result<SubmitResult> sent(const std::string& reply) {
     state_.submitting = false;
     state_.answer = reply;
     state_.finished = context_.clock.now();
+    if (awaits_) {
+      state_.handed = state_.finished;
+      state_.bounced = TimePoint();
+      state_.next = TimePoint();
+    }
     log::parcel_submitted(parcel_.id(), peer_.name, reply);
     TRY(parcel_.write_state(state_.to_fields()));
     TRY(parcel_.move_to(spool::Stage::kSent));
@@ -135,15 +194,21 @@ class Submission {
   // Stopped between noting the outcome and the rename: the host MTA has the parcel, or every
   // sender has a DSN. Only the rename is left.
   Result<SubmitResult> finish_move() {
-    const bool was_sent = state_.answer.starts_with('2');
+    const bool was_sent = state_.failing.empty();
     TRY(parcel_.move_to(was_sent ? spool::Stage::kSent : spool::Stage::kFailed));
     return SubmitResult{
         was_sent ? SubmitResult::Kind::kSent : SubmitResult::Kind::kFailed, {}, Status::ok()};
   }
 
+  // An earlier copy may have arrived: only the peer's receipt, or its silence, ends this parcel.
+  bool left_once() const { return awaits_ && state_.handed != TimePoint(); }
+
   // What the host MTA takes later than that could reach the peer expired, when its senders can no
   // longer be told by anybody.
   bool is_late() const {
+    if (left_once()) {
+      return false;
+    }
     const TimePoint from = state_.oldest == TimePoint() ? state_.created : state_.oldest;
     return context_.clock.now() >= from + context_.config->delivery_expire;
   }
@@ -199,6 +264,7 @@ class Submission {
   const config::Peer& peer_;
   spool::ParcelDir& parcel_;
   ParcelState state_;
+  const bool awaits_;
 };
 
 }  // namespace
@@ -218,6 +284,11 @@ Result<SubmitResult> submit_parcel(SubmitContext& context, const config::Peer& p
   return Submission(context, peer, parcel, ParcelState::from(fields)).run(mta);
 }
 
+Status noted_failure(const ParcelState& state) {
+  return state.failing.starts_with('5') ? Status::permanent(state.failing, state.failing_reason)
+                                        : Status::temporary("4.4.0", state.failing_reason);
+}
+
 Status fail_parcel(SubmitContext& context, spool::ParcelDir& parcel, ParcelState state,
                    const Status& why, const std::string& diagnostic) {
   const TimePoint now = context.clock.now();
@@ -229,6 +300,7 @@ Status fail_parcel(SubmitContext& context, spool::ParcelDir& parcel, ParcelState
     // On disk before the first sender is told.
     TRY(parcel.write_state(state.to_fields()));
   }
+  const NoticeKind kind = state.failing_unknown ? NoticeKind::kUnknown : NoticeKind::kFailure;
   std::vector<std::string> items;
   TRY_ASSIGN(items, parcel.items());
   for (const std::string& id : items) {
@@ -253,13 +325,36 @@ Status fail_parcel(SubmitContext& context, spool::ParcelDir& parcel, ParcelState
       recipients.push_back({recipient, why.code(), diagnostic, why.text(),
                             diagnostic.empty() ? "" : context.config->host});
     }
-    TRY(write_dsn(subject, NoticeKind::kFailure, *item, item->text_size(), recipients));
+    TRY(write_dsn(subject, kind, *item, item->text_size(), recipients));
   }
   state.answer = why.to_string();
   state.finished = now;
-  log::parcel_failed(parcel.id(), parcel.peer(), why);
+  if (state.failing_unknown) {
+    log::parcel_unknown(parcel.id(), parcel.peer(), why.text());
+  } else {
+    log::parcel_failed(parcel.id(), parcel.peer(), why);
+  }
   TRY(parcel.write_state(state.to_fields()));
   return parcel.move_to(spool::Stage::kFailed);
+}
+
+Result<bool> begin_split(const spool::Spool& spool, spool::ParcelDir& parcel, ParcelState& state,
+                         const Status& why) {
+  std::vector<std::string> items;
+  TRY_ASSIGN(items, parcel.items());
+  if (items.size() < 2) {
+    return false;
+  }
+  std::vector<std::uint64_t> octets;
+  for (const std::string& id : items) {
+    os::FileInfo info;
+    TRY_ASSIGN(info, spool.ops().stat(parcel.item_path(id)));
+    octets.push_back(info.size);
+  }
+  state.splitting = why.to_string();
+  state.split_at = items.at(half_of(octets));
+  TRY(parcel.write_state(state.to_fields()));
+  return true;
 }
 
 }  // namespace bsmtp::mda

@@ -3,6 +3,8 @@
 // sender, then failed. `submitting` is durable in the state before the first octet leaves, so a
 // parcel that was perhaps taken before a crash is resubmitted and logged outcome=ambiguous (a
 // peer with a ledger drops the copy; docs say so for the others).
+// A parcel that awaits a receipt and may have left already is never failed by a refusal: only the
+// peer's receipt or its silence decides (sent_job.h); a refusal then counts as a bounce.
 // Failure: temporary trouble with our own disk; the parcel is then as it was.
 // Threads: several jobs at once, each with its own connection.
 #pragma once
@@ -33,6 +35,7 @@ struct SubmitResult {
     kFailed,
     kDeferred,     // see `next`
     kUnreachable,  // no session with the host MTA: nothing was tried, all parcels wait
+    kSplit,        // refused as a whole: its messages are to travel in smaller parcels
     kGone,         // someone else has it
   };
   Kind kind = Kind::kGone;
@@ -44,9 +47,23 @@ struct SubmitResult {
 Result<SubmitResult> submit_parcel(SubmitContext& context, const config::Peer& peer,
                                    const std::string& parcel_id, HostMta& mta);
 
+// Does the end of this parcel depend on the peer's receipt?
+inline bool awaits_receipt(const config::Peer& peer, const ParcelState& state) {
+  return peer.wants_receipts() && state.receipt > 0;
+}
+
+// What `failing` says, for going on where a crash interrupted it.
+Status noted_failure(const ParcelState& state);
+
 // Tells the sender of every message in the parcel (as its NOTIFY wants it), then moves it to
-// failed/. Safe to repeat.
+// failed/. Safe to repeat: the first call's words are kept in the state, and state.failing_unknown
+// makes them say that the outcome is not known.
 Status fail_parcel(SubmitContext& context, spool::ParcelDir& parcel, ParcelState state,
                    const Status& why, const std::string& diagnostic);
+
+// Notes durably that the parcel's messages go into two smaller ones (split_job.h). False, and
+// nothing noted, when it holds a single message.
+Result<bool> begin_split(const spool::Spool& spool, spool::ParcelDir& parcel, ParcelState& state,
+                         const Status& why);
 
 }  // namespace bsmtp::mda

@@ -225,7 +225,7 @@ class Answers(Case):
         self.assertRegex(taken["mail"], r"^MAIL FROM:<bsmtp\+[0-9a-f]{32}@hub\.domain\.com>")
         self.assertIn("RET=HDRS", taken["mail"])
         self.assertEqual(taken["rcpts"],
-                         ["RCPT TO:<bsmtp@athena.domain.co.uk> NOTIFY=FAILURE,DELAY "
+                         ["RCPT TO:<bsmtp@athena.domain.co.uk> NOTIFY=SUCCESS,FAILURE,DELAY "
                           "ORCPT=rfc822;bsmtp@athena.domain.co.uk"])
         message = email.message_from_bytes(taken["text"], policy=email.policy.default)
         self.assertEqual(message["Auto-Submitted"], "auto-generated")

@@ -124,6 +124,7 @@ class Smtp:
             if line == b".\r\n":
                 break
             text += line[1:] if line.startswith(b".") else line
+        session["octets"] = len(text)
         reply = self.script("<text>", session)
         if reply is None or reply.startswith("2"):
             with self.lock:

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "common/base/text.h"
+#include "tests/support/temp_dir.h"
 
 namespace bsmtp::mda {
 namespace {
@@ -36,6 +39,52 @@ TEST(ParseReturnTest, OtherMailIsNone) {
   EXPECT_FALSE(
       parse("Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n"));
 }
+
+// What Postfix 3.7 and sendmail 8.17 really wrote; the seeds of the fuzz target.
+struct RealCase {
+  const char* file;
+  const char* action;
+  const char* status;
+  Refusal refusal;
+};
+
+class RealReturnTest : public testing::TestWithParam<RealCase> {};
+
+TEST_P(RealReturnTest, IsUnderstood) {
+  const RealCase& c = GetParam();
+  const auto found =
+      parse(test::slurp(str_cat({BSMTP_SOURCE_DIR, "/tests/fuzz/corpus/return/", c.file, ".eml"})));
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->action, c.action);
+  EXPECT_EQ(found->status, c.status);
+  EXPECT_EQ(classify_refusal(found->status, found->diagnostic, found->refused_at), c.refusal);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Mta, RealReturnTest,
+    testing::Values(RealCase{"postfix-host-unknown", "failed", "5.4.4", Refusal::kOther},
+                    RealCase{"postfix-user-unknown", "failed", "5.1.1", Refusal::kOther},
+                    RealCase{"postfix-mailbox-full", "failed", "5.2.2", Refusal::kOther},
+                    RealCase{"postfix-relay-denied", "failed", "5.7.1", Refusal::kOther},
+                    RealCase{"postfix-content", "failed", "5.7.1", Refusal::kContent},
+                    RealCase{"postfix-too-big-at-mail", "failed", "5.3.4", Refusal::kTooBig},
+                    RealCase{"postfix-too-big-at-data", "failed", "5.3.4", Refusal::kTooBig},
+                    RealCase{"postfix-delayed", "delayed", "4.3.0", Refusal::kOther},
+                    RealCase{"postfix-relayed", "relayed", "2.0.0", Refusal::kOther},
+                    RealCase{"sendmail-host-unknown", "failed", "5.1.2", Refusal::kOther},
+                    RealCase{"sendmail-user-unknown", "failed", "5.1.1", Refusal::kOther},
+                    RealCase{"sendmail-mailbox-full", "failed", "5.2.2", Refusal::kOther},
+                    RealCase{"sendmail-relay-denied", "failed", "5.7.1", Refusal::kOther},
+                    RealCase{"sendmail-content", "failed", "5.7.1", Refusal::kContent},
+                    RealCase{"sendmail-too-big-at-mail", "failed", "5.3.4", Refusal::kTooBig},
+                    RealCase{"sendmail-too-big-at-data", "failed", "5.3.4", Refusal::kTooBig},
+                    RealCase{"sendmail-delayed", "delayed", "4.3.0", Refusal::kOther},
+                    RealCase{"sendmail-relayed", "relayed", "2.1.5", Refusal::kOther}),
+    [](const auto& c) {
+      std::string name = c.param.file;
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
 
 struct TokenCase {
   const char* recipient;
