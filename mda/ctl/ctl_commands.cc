@@ -58,6 +58,12 @@ constexpr auto kCommands = std::to_array<Command>({
      RunAs::kSpoolOwner, NeedsConfig::kYes, parcel_list},
     {"parcel show", "ID", "One parcel of the spool: state and messages", RunAs::kSpoolOwner,
      NeedsConfig::kYes, parcel_show},
+    {"parcel resend", "ID", "Hand a parcel of the spool to the host MTA again, now",
+     RunAs::kSpoolOwner, NeedsConfig::kYes, parcel_resend},
+    {"parcel release", "ID", "A sent parcel has arrived: forget it, tell nobody",
+     RunAs::kSpoolOwner, NeedsConfig::kYes, parcel_release},
+    {"parcel fail", "ID", "Give a parcel up and tell the senders of its messages",
+     RunAs::kSpoolOwner, NeedsConfig::kYes, parcel_fail},
     {"parcel inspect", "FILE", "Describe a parcel file layer by layer, believing none of it",
      RunAs::kCaller, NeedsConfig::kNo, parcel_inspect},
     {"parcel verify", "FILE [--peer NAME]", "Say whether bsmtp-in would accept this parcel file",
@@ -75,6 +81,8 @@ constexpr auto kCommands = std::to_array<Command>({
     {"quarantine drop", "ID...", "Remove it for good", RunAs::kSpoolOwner, NeedsConfig::kYes,
      quarantine_drop},
 
+    {"clock accept", "", "Say that a clock the dispatcher doubts is right", RunAs::kSpoolOwner,
+     NeedsConfig::kYes, clock_accept},
     {"status", "[--check]", "Queues, parcels and the dispatcher's health on one page",
      RunAs::kSpoolOwner, NeedsConfig::kYes, status_show},
 

@@ -33,6 +33,10 @@ Result<int> queue_flush(Context& context, const Arguments& arguments);
 
 Result<int> parcel_list(Context& context, const Arguments& arguments);
 Result<int> parcel_show(Context& context, const Arguments& arguments);
+Result<int> parcel_resend(Context& context, const Arguments& arguments);
+Result<int> parcel_release(Context& context, const Arguments& arguments);
+Result<int> parcel_fail(Context& context, const Arguments& arguments);
+Result<int> clock_accept(Context& context, const Arguments& arguments);
 Result<int> parcel_inspect(Context& context, const Arguments& arguments);
 Result<int> parcel_verify(Context& context, const Arguments& arguments);
 Result<int> parcel_extract(Context& context, const Arguments& arguments);

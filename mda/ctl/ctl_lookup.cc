@@ -31,6 +31,21 @@ Status ambiguous_id(const std::string& word) {
                            "several ids begin with " + printable(word, 60) + "; give more of it");
 }
 
+std::string receipt_word(const spool::Fields& state) {
+  if (state.has("splitting")) {
+    return "splitting";
+  }
+  if (!state.has("handed") || state.has("failing")) {
+    return "";
+  }
+  for (const char* word : {"held", "bounced", "asked"}) {
+    if (state.has(word)) {
+      return word;
+    }
+  }
+  return "awaited";
+}
+
 void envelope_json(Json& json, const mail::Envelope& envelope) {
   json.field("sender", envelope.sender).key("recipients").array();
   for (const auto& recipient : envelope.recipients) {

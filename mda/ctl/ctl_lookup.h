@@ -6,6 +6,7 @@
 
 #include "common/base/status.h"
 #include "common/mail/envelope.h"
+#include "common/spool/fields.h"
 #include "common/spool/spool.h"
 #include "mda/ctl/ctl_commands.h"
 #include "mda/ctl/ctl_output.h"
@@ -19,6 +20,9 @@ Result<std::vector<std::string>> chosen_peers(const Context& context, const Argu
 // True when `id` begins with at least six characters of `prefix`.
 bool begins_with(const std::string& id, const std::string& prefix);
 Status ambiguous_id(const std::string& word);
+// What `state` says about a parcel's receipt, in a word or two: "" (none is awaited), "awaited",
+// "bounced", "asked" (it has expired), "held" (a human decides), "splitting".
+std::string receipt_word(const spool::Fields& state);
 // "sender" and "recipients" of the object that is open.
 void envelope_json(Json& json, const mail::Envelope& envelope);
 

@@ -76,6 +76,26 @@ ParcelSize size_of(os::FileOps& ops, const ParcelRow& row) {
   return size;
 }
 
+// "" also for parcels that nobody acknowledges.
+struct Receipt {
+  std::string word;
+  std::string handed;
+  std::uint64_t resends = 0;
+};
+Receipt receipt_of(const spool::Spool& spool, const ParcelRow& row) {
+  Receipt receipt;
+  const auto text = os::read_file(spool.ops(), row.path + "/state", spool::kMaxFieldsFile);
+  const auto state = text.is_ok() ? spool::Fields::parse(*text, row.path) : text.status();
+  if (state.is_ok()) {
+    receipt.word = receipt_word(*state);
+    receipt.resends = state->get_number("resends");
+    if (const auto handed = state->get_time("handed")) {
+      receipt.handed = time_text(*handed);
+    }
+  }
+  return receipt;
+}
+
 Status show_outbound(Context& context, const spool::Spool& spool, const ParcelRow& row,
                      Json& json) {
   const auto stage =
@@ -169,14 +189,18 @@ Result<int> parcel_list(Context& context, const Arguments& arguments) {
   TRY_ASSIGN(const auto peers, chosen_peers(context, arguments, spool));
   TRY_ASSIGN(const auto rows, all_parcels(spool, peers));
   const TimePoint now = context.clock.now();
-  Table table({"STAGE", "PEER", "PARCEL", "AGE", "MESSAGES", "SIZE"});
+  Table table({"STAGE", "PEER", "PARCEL", "AGE", "MESSAGES", "SIZE", "RECEIPT"});
   Json json;
   json.array();
   for (const ParcelRow& row : rows) {
     const ParcelSize size = size_of(spool.ops(), row);
     const TimePoint made = id_time(row.id).value_or(now);
+    const Receipt receipt = is_inbound(row) ? Receipt() : receipt_of(spool, row);
     table.add({row.where, row.peer, row.id, age_text(made, now), std::to_string(size.messages),
-               bytes_text(size.octets)});
+               bytes_text(size.octets),
+               receipt.resends == 0 ? receipt.word
+                                    : str_cat({receipt.word, ", sent again ",
+                                               std::to_string(receipt.resends), "x"})});
     json.object()
         .field("stage", row.where)
         .field("peer", row.peer)
@@ -184,6 +208,9 @@ Result<int> parcel_list(Context& context, const Arguments& arguments) {
         .field("created", time_text(made))
         .count("messages", size.messages)
         .count("octets", size.octets)
+        .field("receipt", receipt.word)
+        .field("handed", receipt.handed)
+        .count("resends", receipt.resends)
         .end();
   }
   if (context.json) {

@@ -8,6 +8,7 @@
 #include "common/spool/accepted.h"
 #include "common/spool/heartbeat.h"
 #include "common/spool/parcel_dir.h"
+#include "common/spool/receipt_times.h"
 #include "common/spool/spool.h"
 #include "mda/ctl/ctl_handlers.h"
 #include "mda/ctl/ctl_lookup.h"
@@ -27,6 +28,12 @@ struct PeerStatus {
   std::optional<TimePoint> full;
   std::vector<std::string> damaged;  // parcels in ready/ that nobody can submit
   std::optional<TimePoint> oldest_ready;
+  // Peers with receipts: parcels in sent/ that await one, those that wait for a human, since when
+  // the oldest of them is out, and when a receipt last came.
+  std::uint64_t unacknowledged = 0;
+  std::uint64_t undecided = 0;
+  std::optional<TimePoint> oldest_handed;
+  std::optional<TimePoint> last_receipt;
 };
 
 struct Overview {
@@ -38,6 +45,7 @@ struct Overview {
   std::uint64_t quarantined = 0;
   spool::QuarantineCounters counters;
   std::optional<TimePoint> heartbeat;
+  bool clock_doubted = false;
   unsigned free_percent = 100;
   std::vector<std::string> problems;
 };
@@ -58,10 +66,32 @@ void look_at_ready(const spool::Spool& spool, PeerStatus& peer) {
       }
     }
     const auto made = id_time(id);
-    if (made && (!peer.oldest_ready || *made < *peer.oldest_ready)) {
+    const bool again = state.is_ok() && state->has("handed");
+    if (made && !again && (!peer.oldest_ready || *made < *peer.oldest_ready)) {
       peer.oldest_ready = made;
     }
   }
+}
+
+Status add_receipts(const spool::Spool& spool, PeerStatus& peer) {
+  TRY_ASSIGN(const auto ids, spool.list_parcels(peer.name, spool::Stage::kSent));
+  for (const std::string& id : ids) {
+    const auto state = spool::ParcelDir::peek_state(spool, peer.name, spool::Stage::kSent, id);
+    if (!state.is_ok() || receipt_word(*state).empty()) {
+      continue;
+    }
+    ++peer.unacknowledged;
+    peer.undecided += state->has("held") ? 1U : 0U;
+    const auto handed = state->get_time("handed");
+    if (handed && (!peer.oldest_handed || *handed < *peer.oldest_handed)) {
+      peer.oldest_handed = handed;
+    }
+  }
+  TRY_ASSIGN(const auto times, spool::read_receipt_times(spool, peer.name));
+  if (times) {
+    peer.last_receipt = times->last;
+  }
+  return Status::ok();
 }
 
 Result<PeerStatus> peer_status(const spool::Spool& spool, const std::string& name) {
@@ -163,6 +193,20 @@ void find_inbound_problems(const config::Config& config, TimePoint now, Overview
   }
 }
 
+void find_receipt_problems(const PeerStatus& peer, std::chrono::seconds resend_after, TimePoint now,
+                           std::vector<std::string>& problems) {
+  if (peer.undecided != 0) {
+    problems.push_back(str_cat({"peer ", peer.name, ": ", std::to_string(peer.undecided),
+                                " parcels have expired and no receipt ever came; `bsmtpctl "
+                                "parcel list`, then parcel resend, release or fail"}));
+  } else if (peer.oldest_handed && now - *peer.oldest_handed > 2 * resend_after) {
+    problems.push_back(
+        str_cat({"peer ", peer.name, ": no receipt for ", std::to_string(peer.unacknowledged),
+                 " parcels since ", age_text(*peer.oldest_handed, now),
+                 "; ask its admin, see `bsmtpctl parcel list`"}));
+  }
+}
+
 void find_problems(const config::Config& config, TimePoint now, Overview& status) {
   auto& problems = status.problems;
   if (!status.heartbeat) {
@@ -172,6 +216,11 @@ void find_problems(const config::Config& config, TimePoint now, Overview& status
                        " old; look for bsmtp-dispatch in the "
                        "service manager and the mail log");
   }
+  if (status.clock_doubted) {
+    problems.emplace_back(
+        "the dispatcher doubts the clock and stands still; set it right, or `bsmtpctl clock "
+        "accept`");
+  }
   for (const PeerStatus& peer : status.peers) {
     const config::Peer* known = config.find_peer(peer.name);
     const auto patience =
@@ -180,6 +229,7 @@ void find_problems(const config::Config& config, TimePoint now, Overview& status
       problems.push_back("peer " + peer.name + ": the oldest message has waited " +
                          age_text(*peer.oldest, now) + "; see `bsmtpctl parcel list`");
     }
+    find_receipt_problems(peer, config.resend_after, now, problems);
     find_parcel_problems(peer, config.retry_maximum, now, problems);
   }
   find_inbound_problems(config, now, status);
@@ -197,6 +247,10 @@ Result<Overview> collect(const Context& context) {
   TRY_ASSIGN(const auto peers, spool.peers());
   for (const std::string& name : peers) {
     TRY_ASSIGN(auto peer, peer_status(spool, name));
+    const config::Peer* known = config.find_peer(name);
+    if (known != nullptr && known->wants_receipts()) {
+      TRY(add_receipts(spool, peer));
+    }
     status.peers.push_back(std::move(peer));
   }
   const spool::Paths& paths = spool.paths();
@@ -217,6 +271,7 @@ Result<Overview> collect(const Context& context) {
       const auto full = beat->full.find(peer.name);
       peer.full = full == beat->full.end() ? std::nullopt : std::optional(full->second);
     }
+    status.clock_doubted = beat->believed.has_value();
   }
   TRY_ASSIGN(const os::FileSystemInfo disk, ops.file_system(spool.root()));
   status.free_percent = disk.free_percent;
@@ -236,7 +291,10 @@ void print_json(std::ostream& out, const Overview& status) {
     for (const auto& [stage, n] : peer.stages) {
       json.count(stage, n);
     }
-    json.end();
+    json.count("unacknowledged", peer.unacknowledged)
+        .count("undecided", peer.undecided)
+        .field("last_receipt", peer.last_receipt ? time_text(*peer.last_receipt) : "")
+        .end();
   }
   json.end().key("inbound").object();
   for (const auto& [name, n] : status.inbound) {
@@ -264,13 +322,15 @@ void print_page(std::ostream& out, const Overview& status, TimePoint now) {
       << (status.heartbeat ? "last sign of life " + age_text(*status.heartbeat, now) + " ago"
                            : "never ran on this spool")
       << "\ndisk        " << status.free_percent << " % free\n\n";
-  Table table({"PEER", "WAITING", "OLDEST", "BUILDING", "READY", "SENT", "HELD", "FAILED"});
+  Table table({"PEER", "WAITING", "OLDEST", "BUILDING", "READY", "SENT", "HELD", "FAILED",
+               "UNACKNOWLEDGED"});
   for (const PeerStatus& peer : status.peers) {
     std::vector<std::string> row = {peer.name, std::to_string(peer.waiting),
                                     peer.oldest ? age_text(*peer.oldest, now) : "-"};
     for (const char* stage : {"building", "ready", "sent", "held", "failed"}) {
       row.push_back(std::to_string(peer.stages.at(stage)));
     }
+    row.push_back(std::to_string(peer.unacknowledged));
     table.add(std::move(row));
   }
   table.print(out);
