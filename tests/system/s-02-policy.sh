@@ -55,11 +55,13 @@ check_soon 60 "what waited without the map goes through the tunnel when it is ba
 # A parcel that athena refuses comes home to its return address; the users inside it are told.
 if [ "${RIG_MTA_athena:-postfix}" = postfix ]; then
   on athena bash -c 'echo "bsmtp@athena.domain.co.uk REJECT no parcels today" >/etc/postfix/access; postmap /etc/postfix/access'
+  expects_receipts hub no
   mark=$(log_mark hub)
   pc_send hub --from bob@domain.com --to user@domain.co.uk --id sp-bounced >/dev/null
   check_soon 60 "sendmail's bounce goes to the return address" log_has hub "$mark" 'to=<bsmtp\+[^>]+@hub.domain.com>.*mailer=bsmtp-in.*stat=Sent'
   check_soon 60 "and the sender gets a report" inbox_grep hub bob 'Final-Recipient: *rfc822; *user@domain.co.uk'
   on athena bash -c ': >/etc/postfix/access; postmap /etc/postfix/access'
+  expects_receipts hub yes
 fi
 
 # Two filters besides ours: the listener's own list has both.

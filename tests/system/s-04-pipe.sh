@@ -36,11 +36,13 @@ check_soon 20 "trouble in the spool defers" log_has hub "$mark" 'mailer=bsmtp-ou
 on hub mv /var/spool/bsmtp/peers/remote1/tmp.away /var/spool/bsmtp/peers/remote1/tmp
 start hub bsmtp-dispatch
 for id in sm-pipe-two sm-pipe-deferred; do check_soon 60 "$id arrives" inbox_grep athena user "^X-Rig-Id: $id\$"; done
+expects_receipts hub no
 refuse_parcels athena
 pc_send hub --from alice@domain.com --to user@domain.co.uk --id sm-pipe-bounced >/dev/null
 check_soon 60 "a bounced parcel comes to the return address by pipe" log_has hub "$mark" 'to=<bsmtp\+[^>]+@hub.domain.com>.*mailer=bsmtp-in.*stat=Sent'
 check_soon 30 "and becomes one report" one_report sm-pipe-bounced
 take_parcels athena
+expects_receipts hub yes
 check_soon 60 "idle" tunnel_idle
 
 remake ""
@@ -77,10 +79,12 @@ for address in bsmtp@HUB.DOMAIN.COM BSMTP@hub.domain.com bsmtp+x@hub.domain.com;
   check "hub takes mail for $address" parcel_to hub "$address"
 done
 check_soon 20 "all for bsmtp-in" bash -c "[ \"\$(. '$SYSTEM_DIR/lib.sh'; log_since hub '$mark' | grep -ciE 'to=<bsmtp(\+x)?@hub.domain.com>.*mailer=bsmtp-in.*stat=Sent')\" -ge 4 ]"
+expects_receipts hub no
 refuse_parcels athena
 pc_send hub --from alice@domain.com --to user@domain.co.uk --id sm-virtual-bounced >/dev/null
 check_soon 60 "a bounced parcel comes home" one_report sm-virtual-bounced
 take_parcels athena
+expects_receipts hub yes
 on hub bash -c ': >/etc/mail/virtusertable; makemap hash /etc/mail/virtusertable </etc/mail/virtusertable'
 remake ""
 check_soon 60 "idle at the end" tunnel_idle

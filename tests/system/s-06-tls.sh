@@ -84,6 +84,7 @@ check_soon 40 "repaired: what waited arrives" inbox_grep athena user '^X-Rig-Id:
 
 say "  final demands: the parcel comes home"
 access 'TLS_Srv:athena.domain.co.uk PERM+ENCR:512'
+expects_receipts hub no
 stop hub bsmtp-dispatch
 mark=$(log_mark hub)
 pc_send hub --from alice@domain.com --to user@domain.co.uk --id ss-home-1 >/dev/null
@@ -92,6 +93,7 @@ start hub bsmtp-dispatch
 check_soon 40 "refused for good" log_has hub "$mark" 'ruleset=tls_server.*reject=503 5\.7\.0 encryption too weak 256 less than 512'
 check_soon 20 "the bounce goes to the return address" log_has hub "$mark" 'to=<bsmtp\+[^>]+@hub.domain.com>.*mailer=bsmtp-in.*stat=Sent'
 for user in alice bob; do check_soon 30 "$user is told" inbox_grep hub "$user" '^Final-Recipient: *rfc822; *user@domain.co.uk'; done
+expects_receipts hub yes
 
 say "  the same demands on a client"
 access 'TLS_Clt:athena.domain.co.uk TEMP+VERIFY:112+CN'

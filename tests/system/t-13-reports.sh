@@ -6,6 +6,7 @@ delimiter=$(on hub postconf -h recipient_delimiter)
 on hub bash -c 'postconf -e "recipient_delimiter ="; postfix reload' >/dev/null 2>&1
 
 say "  athena takes the parcel and bounces it"
+expects_receipts hub no
 refuse_parcels athena
 pc_send hub --from alice@domain.com --to user@domain.co.uk --to info@domain.co.uk --id report-abroad-1 >/dev/null
 pc_send hub --from alice@domain.com --to user@domain.co.uk --id report-abroad-2 >/dev/null
@@ -23,6 +24,7 @@ on hub bash -c 'cp /etc/postfix/bsmtp-routes /root/routes; sed -i "1i /^bsmtp@at
 pc_send hub --from alice@domain.com --to user@domain.co.uk --id report-home-1 >/dev/null
 check_soon 60 "alice hears of it" one_report report-home-1
 on hub bash -c 'mv /root/routes /etc/postfix/bsmtp-routes; postfix reload' >/dev/null 2>&1
+expects_receipts hub yes
 
 say "  NOTIFY"
 pc_send hub --from alice@domain.com --to nobody-here@domain.co.uk --id report-never --rcpt-option NOTIFY=NEVER >/dev/null
