@@ -485,6 +485,35 @@ class Taken(Case):
         self.receive(self.signed(report([group(gateway.parcel_id())])))
         self.assertEqual(len(self.records()), 1)
 
+    def test_killed_or_failing_anywhere_while_a_receipt_is_taken(self):
+        """Success means that the record is there; anything else, that the MTA tries again."""
+        mail = self.signed(report([group(gateway.parcel_id())]))
+        calls = self.faulty(mail)[1]
+        self.assertEqual(len(self.records()), 1)
+        for k in range(1, len(calls) + 1, max(1, EVERY // 10)):
+            for fault in ("--kill", "--fail"):
+                with self.subTest(fault=fault, call=calls[k - 1]):
+                    for name in self.records():
+                        os.unlink(self.site.spool + "/inbound/receipts/" + name)
+                    code, _ = self.faulty(mail, fault, str(k))
+                    self.assertIn(code, (0, 75, 137))
+                    if code == 0:
+                        self.assertEqual(len(self.records()), 1)
+                    self.receive(mail)
+                    self.assertEqual(len(self.records()), 1)
+                    self.assertEqual(self.names("inbound/quarantine"), [])
+
+    def faulty(self, mail, *fault):
+        trace = self.site.root + "/calls"
+        done = subprocess.run([FAULT_AT, "--below", self.site.spool, "--log", trace, *fault, "--",
+                               PROGRAMS + "/bsmtp-in", "--config", self.site.config, "--sender",
+                               "", "--", ADDRESS], input=mail, capture_output=True, timeout=60,
+                              check=False)
+        if done.returncode == 77:
+            self.skipTest(done.stderr.decode())
+        with open(trace, encoding="utf-8", errors="replace") as calls:
+            return done.returncode, calls.read().splitlines()
+
     def test_no_receipt_is_ever_answered(self):
         self.receive(self.signed(report([group(gateway.parcel_id())])))
         self.assertEqual(self.names("inbound/asked"), [])

@@ -29,6 +29,19 @@ TEST(AcceptedMetaTest, RoundTrip) {
   EXPECT_FALSE(read->created);
 }
 
+TEST(AcceptedMetaTest, SaysWhetherAReceiptIsWanted) {
+  AcceptedMeta m = meta();
+  EXPECT_EQ(format_accepted_meta(m)->find("receipt"), std::string::npos);
+  for (const unsigned wanted : {1U, 2U}) {
+    m.receipt = wanted;
+    const auto read = parse_accepted_meta(format_accepted_meta(m).value(), "meta");
+    ASSERT_TRUE(read.is_ok()) << read.status().to_string();
+    EXPECT_EQ(read->receipt, wanted);
+  }
+  m.receipt = 3;
+  EXPECT_FALSE(parse_accepted_meta(format_accepted_meta(m).value(), "meta").is_ok());
+}
+
 TEST(AcceptedMetaTest, ControlCharactersAreRefusedWhenWriting) {
   AcceptedMeta m = meta();
   m.messages[0].refused[0].text = "a\nmessage: 000003";
