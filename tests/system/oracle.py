@@ -5,6 +5,9 @@
          takes parcels apart (mail files as a Maildir holds them), verifies each by `gpg --verify` over the exact
          octets between the boundaries (text-mode, CRLF), gunzips, splits the batch, and compares every message
          that bears an X-Rig-Id with what was sent. Prints one JSON line; exit 0 when all agree.
+  receipt --keys FILE... --from H --to H --parcel ID RECEIPT...
+         the same for receipts: verified, a delivery report by email's parser, from and to; exit 0 when exactly one
+         of them says that this parcel was accepted, with the digest that --of PARCEL has.
   list   PARCEL...    envelope and id of every message, without verifying
   make   --gnupghome DIR --key FPR --from H --to H [--id X] [--created S --expires S] [--sender A --recipient A --mark ID --text FILE]
          [--message SENDER RECIPIENT,... ID]... [--unsigned] [--rfc2442]   writes a parcel (entity with headers) to stdout, for the hostile tests
@@ -196,6 +199,45 @@ def open_parcels(args):
     return 0 if not problems and not result["missing"] and result["parcels"] else 1
 
 
+def receipt_of(home, data, args):
+    """{parcel id: (state, digest)} of a receipt that is all right."""
+    signed, signature = parts_of(data)
+    verify(home, signed, signature)
+    report = email.message_from_bytes(signed, policy=email.policy.default)
+    if report.get_content_type() != "multipart/report" or report.get_param("report-type") != "delivery-status":
+        raise Bad(f"signed part is {report.get_content_type()}")
+    human, status = report.get_payload()
+    if (human.get_content_type(), status.get_content_type()) != ("text/plain", "message/delivery-status"):
+        raise Bad("not the two parts of a report")
+    whole, *groups = status.get_payload()
+    said = tags(whole["X-BSMTP-Receipt"])
+    if (said.get("v"), said.get("from"), said.get("to")) != ("1", getattr(args, "from"), args.to):
+        raise Bad(f"X-BSMTP-Receipt says {said}")
+    found = {}
+    for group in groups:
+        parcel = tags(group["X-BSMTP-Parcel"])
+        taken = parcel["s"] == "accepted"
+        if group["Action"] != ("relayed" if taken else "failed") or group["Status"][0] != ("2" if taken else "5"):
+            raise Bad(f"{parcel['id']}: {parcel['s']}, {group['Action']}, {group['Status']}")
+        found[parcel["id"]] = (parcel["s"], parcel["d"])
+    return found
+
+
+def read_receipts(args):
+    digest = hashlib.sha256(parts_of(pathlib.Path(args.of).read_bytes())[0]).hexdigest()
+    home = tempfile.mkdtemp(prefix="rig-oracle.")
+    said = []
+    try:
+        gpg(home, "--import", *args.keys)
+        for path in args.receipt:
+            said.append(receipt_of(home, pathlib.Path(path).read_bytes(), args).get(args.parcel))
+    finally:
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], capture_output=True, check=False)
+        shutil.rmtree(home, ignore_errors=True)
+    print(said)
+    return 0 if [one for one in said if one] == [("accepted", digest)] else 1
+
+
 def list_parcels(args):
     for path in args.parcel:
         signed, _ = parts_of(pathlib.Path(path).read_bytes())
@@ -269,6 +311,14 @@ def main():
     sub.add_argument("--to", default="")
     sub.add_argument("--sendmail", action="store_true", help="accept what sendmail does to long address fields")
     sub.add_argument("parcel", nargs="+")
+    sub = commands.add_parser("receipt")
+    sub.set_defaults(function=read_receipts)
+    sub.add_argument("--keys", nargs="+", default=[])
+    sub.add_argument("--from", dest="from", required=True)
+    sub.add_argument("--to", required=True)
+    sub.add_argument("--parcel", required=True)
+    sub.add_argument("--of", required=True, help="that parcel's mail")
+    sub.add_argument("receipt", nargs="+")
     sub = commands.add_parser("list")
     sub.set_defaults(function=list_parcels)
     sub.add_argument("parcel", nargs="+")
