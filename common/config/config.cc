@@ -275,6 +275,10 @@ Result<Config> Loader::finish() {
     return bad(str_cat({"log-level: '", printable(config_.log_level, 40),
                         "' is not one of: debug, info, warn, error"}));
   }
+  if (config_.sandbox != "auto" && config_.sandbox != "on" && config_.sandbox != "off") {
+    return bad(
+        str_cat({"sandbox: '", printable(config_.sandbox, 40), "' is not one of: auto, on, off"}));
+  }
   return std::move(config_);
 }
 

@@ -80,6 +80,7 @@ struct Config {
   std::uint64_t build_workers = 2;
   std::uint64_t compression_level = 6;
   std::string log_level = "info";
+  std::string sandbox = "auto";  // auto, on, off
 
   // Timers; docs/timers.md is the one table with reasons.
   seconds parcel_lifetime{14 * 86400};  // created -> expires, at most 30 d

@@ -62,6 +62,9 @@ const std::array kGlobalKeys = std::to_array<Key<Config>>({
      64},
     {"compression-level", Kind::kCount, &Config::compression_level, "zlib level.", 1, 9},
     {"log-level", Kind::kText, &Config::log_level, "debug, info, warn or error."},
+    {"sandbox", Kind::kText, &Config::sandbox,
+     "Where bsmtp-in parses what is inside a parcel. auto: in a child caged by Landlock and "
+     "seccomp, as far as the kernel has them; on: not without both (75); off: in bsmtp-in itself."},
 
     {"parcel-lifetime", Kind::kDuration, &Config::parcel_lifetime,
      "From a parcel's creation to its expiry, after which no receiver takes it. At least "

@@ -163,6 +163,9 @@ void parcel_dropped(std::string_view queue_id, std::string_view client, std::str
 void parcel_refused(std::string_view queue_id, const Status& why) {
   emit(Level::kWarn, "-", "refused", {{"qid", str(queue_id)}, {"why", why.to_string()}});
 }
+void sandbox_incomplete(std::string_view missing) {
+  emit(Level::kWarn, "bsmtp-in", "sandbox", {{"missing", str(missing)}});
+}
 void return_stored(std::string_view id, std::string_view queue_id, std::string_view recipient) {
   emit(Level::kInfo, id, "return-stored", {{"qid", str(queue_id)}, {"to", path(recipient)}});
 }

@@ -79,6 +79,8 @@ void parcel_quarantined(std::string_view quarantine_id, std::string_view queue_i
                         std::string_view verify);
 void parcel_dropped(std::string_view queue_id, std::string_view client, std::string_view reason);
 void parcel_refused(std::string_view queue_id, const Status& why);
+// `missing`: the walls that the kernel lacks for the child that parses parcels.
+void sandbox_incomplete(std::string_view missing);
 void return_stored(std::string_view id, std::string_view queue_id, std::string_view recipient);
 // A peer's receipt for our parcels, kept for the dispatcher under `id`.
 void receipt_received(std::string_view id, std::string_view peer, std::string_view queue_id,

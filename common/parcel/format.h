@@ -28,6 +28,10 @@ enum class Profile {
 };
 std::string_view profile_name(Profile profile);
 
+// Whether what is inside a parcel is parsed in a caged child (confined.h): with what the kernel
+// offers; only if it offers everything; not at all.
+enum class Sandbox { kAuto, kOn, kOff };
+
 // Everything a stranger's parcel can make us spend. Defaults are those of the configuration; the
 // builder makes no parcel that they would refuse.
 struct Limits {

@@ -10,6 +10,7 @@
 #include "common/base/text.h"
 #include "common/digest/sha256.h"
 #include "common/os/fd_stream.h"
+#include "common/parcel/confined.h"
 #include "common/parcel/payload.h"
 #include "common/parcel/structure.h"
 #include "common/parcel/text_guard.h"
@@ -68,7 +69,8 @@ class Opener {
   bool any_pmdf_peer() const;
   Result<std::string> signature_octets();
   Result<Opened> process(const Proof& proof);
-  Status check_manifest(const Proof& proof, const mail::EntityHeader& header);
+  Result<PayloadFacts> read_inside(const Proof& proof, PayloadRequest& payload);
+  Status check_manifests(const Proof& proof, const std::vector<std::string>& manifests);
   Status judge_manifest(const Proof& proof);
   Status future(std::string_view what, TimePoint when) const;
   Result<std::string> make_id(const Proof& proof);
@@ -81,6 +83,7 @@ class Opener {
   std::string verified_peer_;  // once a signature has named it
   std::string digest_;         // of the octets it was verified over
   bool addressed_ = false;     // the manifest is from the key's peer and to this host
+  bool parser_died_ = false;
   std::optional<Rejected> rejected_;
 };
 
@@ -243,17 +246,16 @@ Status Opener::judge_manifest(const Proof& proof) {
 }
 
 // Without a signature a manifest is only somebody's claim, and ignored.
-Status Opener::check_manifest(const Proof& proof, const mail::EntityHeader& header) {
+Status Opener::check_manifests(const Proof& proof, const std::vector<std::string>& manifests) {
   if (!proof.is_signed) {
     return Status::ok();
   }
   const std::string& peer = proof.policy->peer;
-  const std::size_t count = header.count(kManifestField);
-  if (count > 1) {
+  if (manifests.size() > 1) {
     return reject(Reject::kMalformed, "the parcel has two manifests", peer);
   }
-  if (count == 1) {
-    auto manifest = parse_manifest(header.find(kManifestField)->value);
+  if (manifests.size() == 1) {
+    auto manifest = parse_manifest(manifests.front());
     if (!manifest.is_ok()) {
       return reject(Reject::kMalformed, manifest.status().text(), peer);
     }
@@ -279,25 +281,32 @@ Result<std::string> Opener::make_id(const Proof& proof) {
   return digest::sha256_hex(all).substr(0, kIdLength);
 }
 
+Result<PayloadFacts> Opener::read_inside(const Proof& proof, PayloadRequest& payload) {
+  const auto check = [&](const auto& manifests) { return check_manifests(proof, manifests); };
+  if (request_.sandbox == Sandbox::kOff) {
+    payload.check_header = [&](const auto& header) { return check(manifests_of(header)); };
+    return read_payload(payload, handler_);
+  }
+  const auto read = read_payload_confined(payload, request_.sandbox, check, handler_);
+  parser_died_ = read.died;
+  return read.facts;
+}
+
 Result<Opened> Opener::process(const Proof& proof) {
   Extent part = structure_.part;
   if (proof.with_final_eol) {
     part.end = part.next;
   }
   Limits limits = request_.limits;
-  if (proof.is_signed) {
-    limits.inflate.max_ratio = std::max(limits.inflate.max_ratio, kVerifiedRatio);
-  }
+  auto& ratio = limits.inflate.max_ratio;
+  ratio = proof.is_signed ? std::max(ratio, kVerifiedRatio) : ratio;
   PayloadRequest payload{*request_.ops,          *request_.file, part,
                          structure_.part_header, limits,         proof.policy->agreement};
   // A batch that neither a signature nor a checksum guards may have been cut between messages.
   payload.require_quit = !structure_.is_signed && !structure_.compressed;
   // Strangers' octets do not get to an inflater written in assembly.
   payload.engine = proof.is_signed ? codec::InflateEngine::kFast : codec::InflateEngine::kZlib;
-  payload.check_header = [&](const mail::EntityHeader& header) {
-    return check_manifest(proof, header);
-  };
-  TRY_ASSIGN(const PayloadFacts facts, read_payload(payload, handler_));
+  TRY_ASSIGN(const PayloadFacts facts, read_inside(proof, payload));
   Opened opened;
   opened.peer = proof.policy->peer;
   if (proof.is_signed) {
@@ -342,6 +351,7 @@ Result<OpenResult> Opener::run() {
       static_cast<void>(
           reject(payload_reject(opened.status()), opened.status().text(), verified_peer_));
     }
+    rejected_->parser_died = parser_died_;
     return OpenResult(*rejected_);
   }
   return opened.status();

@@ -47,7 +47,8 @@ struct OpenRequest {
   crypto::Verifier* verifier = nullptr;
   std::string transport_peer;  // peer for which the MTA vouches (bsmtp-in --peer), or ""
   Limits limits;
-  const Clock* clock = nullptr;  // null: the machine's
+  Sandbox sandbox = Sandbox::kOff;  // else open() forks: only while the process has one thread
+  const Clock* clock = nullptr;     // null: the machine's
   std::chrono::seconds skew{3600};
   std::chrono::seconds replay_window{30 * 86400};  // age of a signature without manifest
 };
@@ -96,6 +97,7 @@ struct Rejected {
   // When the signature is good and the manifest says that the parcel is from the key's peer and
   // for this host: then the peer may be told of the verdict.
   std::optional<Manifest> manifest;
+  bool parser_died = false;  // kMalformed because it crashed our parser: somebody should look
 };
 
 using OpenResult = std::variant<Opened, Rejected>;

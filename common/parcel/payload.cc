@@ -7,6 +7,7 @@
 #include "common/bsmtp/extensions.h"
 #include "common/codec/gzip.h"
 #include "common/os/fd_stream.h"
+#include "common/parcel/counting_handler.h"
 #include "common/parcel/entity_body.h"
 #include "common/parcel/read_ahead.h"
 
@@ -15,37 +16,6 @@ namespace {
 
 // From this size of a part on, unpacking in threads saves more than starting them costs.
 constexpr std::uint64_t kReadAheadFrom = 256U << 10U;
-
-// Counts what passes, and keeps the handler's own failures apart from the batch's faults.
-class CountingHandler final : public batch::Handler {
- public:
-  explicit CountingHandler(batch::Handler& next) : next_(next) {}
-
-  Status begin_message(const mail::Envelope& envelope, std::size_t index) override {
-    facts_.recipients += envelope.recipients.size();
-    return keep(next_.begin_message(envelope, index));
-  }
-  Status text(std::string_view stuffed) override { return keep(next_.text(stuffed)); }
-  Status end_message(const mail::TextFacts& facts) override {
-    ++facts_.messages;
-    return keep(next_.end_message(facts));
-  }
-  const Status& failure() const { return failure_; }
-  PayloadFacts facts() const { return facts_; }
-
- private:
-  Status keep(Status status) {
-    if (!status.is_ok()) {
-      failure_ = status.is_temporary() ? status : Status::temporary("4.3.0", status.text());
-      return failure_;
-    }
-    return status;
-  }
-
-  batch::Handler& next_;
-  PayloadFacts facts_;
-  Status failure_;
-};
 
 Status check_label(const mail::EntityHeader& header, const batch::Agreement& agreement) {
   const mail::MediaType& type = header.content_type;
@@ -110,6 +80,16 @@ Result<std::uint64_t> read_layers(const PayloadRequest& request, batch::Handler&
 }
 
 }  // namespace
+
+std::vector<std::string> manifests_of(const mail::EntityHeader& header) {
+  std::vector<std::string> values;
+  for (const mail::HeaderField& field : header.fields) {
+    if (iequals(field.name, kManifestField)) {
+      values.push_back(field.value);
+    }
+  }
+  return values;
+}
 
 Result<PayloadFacts> read_payload(const PayloadRequest& request, batch::Handler& handler) {
   CountingHandler counting(handler);

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "common/base/status.h"
 #include "common/bsmtp/parser.h"
@@ -30,6 +32,9 @@ struct PayloadRequest {
   // Asked with the header that stands right on the batch, before the batch is read.
   std::function<Status(const mail::EntityHeader&)> check_header{};
 };
+
+// Values of the manifest fields of a header.
+std::vector<std::string> manifests_of(const mail::EntityHeader& header);
 
 struct PayloadFacts {
   std::uint64_t messages = 0;

@@ -353,6 +353,7 @@ std::vector<Finding> check_everything(const std::string& config_file, const Chec
     }
     check_keys(*config, findings);
     check_spool(*config, findings);
+    check_sandbox(*config, findings);
   }
   check_mta(*config, sendmail, scope.offline, findings);
   return findings.take();

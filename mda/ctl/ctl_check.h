@@ -70,6 +70,8 @@ void check_sizes(const config::Config& config, const MtaParameter& mta, Findings
                  const MtaNames& names = {});
 void check_socket(const config::Config& config, const MtaParameter& mta, Findings& findings);
 void check_keys(const config::Config& config, Findings& findings);
+// Of the running kernel, for whoever parses parcels.
+void check_sandbox(const config::Config& config, Findings& findings);
 void check_spool(const config::Config& config, Findings& findings);
 // `flavour`: "--postfix" or "--sendmail", for the remedy.
 void check_rules(const config::Config& config, Findings& findings,

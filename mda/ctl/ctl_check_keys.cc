@@ -5,6 +5,7 @@
 #include "common/crypto/openpgp.h"
 #include "common/os/file_ops.h"
 #include "common/os/identity.h"
+#include "common/os/sandbox.h"
 #include "common/spool/spool.h"
 #include "mda/ctl/ctl_check.h"
 #include "mda/ctl/ctl_identity.h"
@@ -145,6 +146,25 @@ void check_spool(const config::Config& config, Findings& findings) {
     return;
   }
   findings.ok("spool", root);
+}
+
+void check_sandbox(const config::Config& config, Findings& findings) {
+  const os::SandboxSupport support = os::sandbox_support();
+  if (config.sandbox == "off") {
+    findings.warn("sandbox", "off: what is inside a parcel is parsed by bsmtp-in itself",
+                  "sandbox = auto");
+  } else if (support.complete()) {
+    findings.ok("sandbox", "Landlock and seccomp cage the parsing of parcels");
+  } else if (config.sandbox == "on") {
+    findings.problem("sandbox",
+                     "on, but this kernel has no " + support.missing() + ": no parcel is taken",
+                     "a kernel with both, or sandbox = auto");
+  } else {
+    findings.warn("sandbox",
+                  "this kernel has no " + support.missing() +
+                      ": parcels are parsed in a child with less around it",
+                  "a kernel with Landlock (5.13) and seccomp");
+  }
 }
 
 }  // namespace bsmtp::mda::ctl

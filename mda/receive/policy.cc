@@ -33,6 +33,13 @@ Result<crypto::Verifier> open_verifier(const config::Config& config) {
   return crypto::Verifier::open(config.verify_home(), keys);
 }
 
+parcel::Sandbox parcel_sandbox(const config::Config& config) {
+  if (config.sandbox == "off") {
+    return parcel::Sandbox::kOff;
+  }
+  return config.sandbox == "on" ? parcel::Sandbox::kOn : parcel::Sandbox::kAuto;
+}
+
 parcel::Limits parcel_limits(const config::Config& config) {
   parcel::Limits limits;
   limits.parcel_bytes = config.max_parcel_bytes;
@@ -67,6 +74,7 @@ parcel::OpenRequest open_request(os::FileOps& ops, const config::Config& config,
   }
   request.verifier = &verifier;
   request.limits = parcel_limits(config);
+  request.sandbox = parcel_sandbox(config);
   request.clock = &clock;
   request.skew = config.clock_skew;
   request.replay_window = config.replay_window;

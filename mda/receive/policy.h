@@ -19,6 +19,7 @@ Result<crypto::Verifier> open_verifier(const config::Config& config);
 parcel::OpenRequest open_request(os::FileOps& ops, const config::Config& config,
                                  crypto::Verifier& verifier, const Clock& clock);
 parcel::Limits parcel_limits(const config::Config& config);
+parcel::Sandbox parcel_sandbox(const config::Config& config);
 
 // The enhanced status code that stands for a verdict: 5.7.x trust, 5.6.0 form, 5.3.4 size.
 const char* reject_code(parcel::Reject reason);

@@ -9,6 +9,7 @@
 #include "common/mail/line.h"
 #include "common/os/deadline.h"
 #include "common/os/fd_stream.h"
+#include "common/os/sandbox.h"
 #include "common/parcel/opener.h"
 #include "common/parcel/structure.h"
 #include "common/rewrite/export_map.h"
@@ -82,6 +83,18 @@ ReceiveReport finish_report(CommitOutcome outcome, const parcel::Opened& opened,
       break;
   }
   return report;
+}
+
+// Once in the life of a process, which for the pipe form is one mail.
+void note_sandbox(const config::Config& config) {
+  static bool noted = false;
+  if (noted || config.sandbox != "auto") {
+    return;
+  }
+  noted = true;
+  if (const os::SandboxSupport support = os::sandbox_support(); !support.complete()) {
+    log::sandbox_incomplete(support.missing());
+  }
 }
 
 }  // namespace
@@ -216,6 +229,7 @@ Result<ReceiveReport> Receiver::open_parcel(const spool::Spool& spool,
     report.reason = str_cat({parcel::reject_name(parcel::Reject::kNotAParcel), ": ", shape->why});
     return report;
   }
+  note_sandbox(*config_);
   TRY_ASSIGN(crypto::Verifier verifier, open_verifier(*config_));
   parcel::OpenRequest open = open_request(ops_, *config_, verifier, clock_);
   open.file = &raw;

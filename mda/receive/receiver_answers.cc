@@ -33,6 +33,11 @@ Result<ReceiveReport> Receiver::refuse(const spool::Spool& spool, const ReceiveR
   report.peer = rejected.peer;
   report.code = reject_code(rejected.reason);
   report.reason = str_cat({parcel::reject_name(rejected.reason), ": ", rejected.why});
+  if (rejected.parser_died) {
+    log::alarm("sandbox", str_cat({"a parcel of peer ", rejected.peer, ": ", rejected.why,
+                                   "; it is in quarantine: keep it, it shows a fault of bsmtp-in "
+                                   "or an attack on it, and tell the peer's admin"}));
+  }
   if (!rejected.manifest) {
     return report;
   }

@@ -167,8 +167,8 @@ class Site:
         self.ctl("key", "import", path, "--peer", "remote1", "--fingerprint", self.peer_key,
                  check=True)
 
-    def run(self, program, *args, data=b"", check=False):
-        done = subprocess.run([self.programs + "/" + program, "--config", self.config, *args],
+    def run(self, program, *args, data=b"", check=False, under=()):
+        done = subprocess.run([*under, self.programs + "/" + program, "--config", self.config, *args],
                               input=data, capture_output=True, check=False, timeout=120)
         if check and done.returncode != 0:
             raise AssertionError("%s %s: %d\n%s%s" % (program, args, done.returncode,

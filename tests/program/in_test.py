@@ -123,6 +123,82 @@ class Accept(Case):
         self.assertEqual(self.quarantined(), [])
 
 
+@unittest.skipIf(shutil.which("strace") is None, "strace is missing")
+class Sandbox(Case):
+    """What is inside a parcel is parsed by a child in a cage."""
+
+    def traced(self, *options, config=""):
+        with open(self.site.config, "r+", encoding="utf-8") as conf:
+            text = conf.read()
+            conf.seek(0)
+            conf.write(config + text)
+        trace = self.site.root + "/trace"
+        done = self.site.run(
+            "bsmtp-in", "--queue-id", "4Q1", "--sender", "", "--client", "192.0.2.1", "--",
+            gateway.ADDRESS, data=self.site.parcel(GOOD),
+            under=["strace", "-f", "-o", trace, *options])
+        with open(trace, encoding="utf-8", errors="replace") as found:
+            return done, found.read()
+
+    def setUp(self):
+        super().setUp()
+        if subprocess.run(["strace", "-f", "-o", "/dev/null", "-e", "trace=landlock_restrict_self",
+                           "true"], capture_output=True, check=False).returncode:
+            self.skipTest("strace may not trace here, or does not know Landlock")
+        found, _ = self.site.ctl_json("config", "check")
+        self.about = [f for f in found["findings"] if f["about"] == "sandbox"][0]
+        if self.about["level"] != "ok":
+            self.skipTest(self.about["text"])
+
+    def test_both_walls_stand_before_the_first_octet_is_parsed(self):
+        done, trace = self.traced("-e", "trace=landlock_restrict_self,prctl,pread64,openat,exit_group",
+                                  config="sandbox = on\n")
+        self.assert_accepted(done)
+        child, = {line.split()[0] for line in trace.splitlines() if "landlock_restrict_self" in line}
+        lines = [line for line in trace.splitlines() if line.split()[0] == child]
+        calls = [line.split(None, 1)[1] for line in lines]
+        walls = [i for i, call in enumerate(calls) if " = 0" in call and
+                 ("landlock_restrict_self" in call or "PR_SET_SECCOMP" in call)]
+        reads = [i for i, call in enumerate(calls) if call.startswith("pread64")]
+        self.assertEqual(len(walls), 2, calls)
+        self.assertTrue(reads and max(walls) < min(reads), calls)
+        self.assertFalse([call for call in calls[walls[0]:] if call.startswith("openat")], calls)
+
+    def test_a_parcel_that_kills_the_parser_is_kept_and_not_tried_again(self):
+        done, _ = self.traced("-e", "trace=landlock_restrict_self",
+                              "-e", "inject=landlock_restrict_self:signal=SEGV")
+        self.assert_not_trusted(done, "malformed")
+        self.assertIn("died", self.quarantined()[0]["reason"])
+        self.assertEqual(self.quarantined()[0]["peer"], "remote1")
+
+    def test_a_parser_that_is_killed_from_outside_is_tried_again(self):
+        done, _ = self.traced("-e", "trace=landlock_restrict_self",
+                              "-e", "inject=landlock_restrict_self:signal=KILL")
+        self.assert_tempfail(done, "signal 9")
+        self.assertEqual(self.quarantined(), [])
+        self.assertEqual(self.site.leftovers(), [])
+
+    def test_a_wall_that_does_not_stand_is_75(self):
+        done, _ = self.traced("-e", "trace=landlock_restrict_self",
+                              "-e", "inject=landlock_restrict_self:error=EPERM")
+        self.assert_tempfail(done, "landlock_restrict_self")
+
+    def test_a_kernel_without_landlock(self):
+        lacks = ("-e", "trace=landlock_create_ruleset",
+                 "-e", "inject=landlock_create_ruleset:error=ENOSYS")
+        done, _ = self.traced(*lacks)
+        self.assert_accepted(done)
+        done, _ = self.traced(*lacks, config="sandbox = on\n")
+        self.assertEqual(done.returncode, TEMPFAIL)
+        self.assertIn(b"Landlock", done.stdout)
+
+    def test_off_is_without_a_child(self):
+        done, trace = self.traced("-e", "trace=landlock_restrict_self,landlock_create_ruleset",
+                                  config="sandbox = off\n")
+        self.assert_accepted(done)
+        self.assertNotIn("landlock", trace)
+
+
 class Authorise(Case):
     """A refusal stands in meta with its recipient; it never costs the parcel."""
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Packs and opens a big parcel and looks at the peak resident memory of the process (VmHWM).
+"""Packs and opens a big parcel and looks at the peak resident memory of the process (VmHWM) and of its children.
 Usage: parcel_memory_test.py BIN-DIRECTORY [MEBIBYTES]    (default 256; tests/soak uses 1024)"""
 import os
 import random
@@ -58,13 +58,13 @@ def main():
                              ("open", [home, key, entity, work + "/out"])):
             line = subprocess.run([tool, action] + args, check=True, capture_output=True,
                                   text=True).stdout.split()
-            peaks[action] = int(line[3])
-            print("%s: %s s, %.0f MiB of mail, peak %.1f MiB" %
-                  (action, line[0], plain / 2**20, peaks[action] / 1024))
+            peaks[action] = (int(line[3]), int(line[4]))
+            print("%s: %s s, %.0f MiB of mail, peak %.1f MiB, of a child %.1f MiB" %
+                  (action, line[0], plain / 2**20, peaks[action][0] / 1024, peaks[action][1] / 1024))
             if action == "build":
                 for name in items:
                     os.unlink(name)
-        bad = [action for action, peak in peaks.items() if peak > LIMIT_KIB]
+        bad = [action for action, peak in peaks.items() if max(peak) > LIMIT_KIB]
         if bad:
             print("FAILED: more than 16 MiB resident: %s" % ", ".join(bad))
             return 1

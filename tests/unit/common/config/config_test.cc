@@ -160,6 +160,7 @@ INSTANTIATE_TEST_SUITE_P(
                 {"openpgp-directory", "shorter"}},
         Refusal{"relative_path", "spool-directory = spool\n" + kBase, {"absolute path"}},
         Refusal{"not_a_line", "host = hub.domain.com\nhello world\n", {"bsmtp.conf:2", "neither"}},
+        Refusal{"sandbox", "sandbox = yes\n" + kBase, {"sandbox", "auto"}},
         Refusal{"log_level", "log-level = loud\n" + kBase, {"log-level", "debug"}},
         Refusal{"nul", std::string("host = a.b\n\0", 12), {"NUL"}}),
     [](const auto& row) { return row.param.name; });

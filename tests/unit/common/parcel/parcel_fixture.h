@@ -218,6 +218,7 @@ class ParcelTest : public ::testing::Test {
     r.transport_peer = transport_peer;
     r.limits = limits;
     r.clock = &clock;
+    r.sandbox = sandbox;
     return open(r, collector);
   }
 
@@ -276,6 +277,7 @@ class ParcelTest : public ::testing::Test {
   std::vector<Message> messages;
   std::vector<Message> delivered;
   std::string transport_peer;
+  Sandbox sandbox = Sandbox::kAuto;  // as in production
   Limits limits;
   std::unique_ptr<crypto::Verifier> verifier;
 };
