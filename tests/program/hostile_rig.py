@@ -21,6 +21,13 @@ CPU_SECONDS = 4.0
 MEBIBYTES = 32
 
 
+def has_room(path, octets):
+    if not os.access(path, os.W_OK):
+        return False
+    about = os.statvfs(path)
+    return about.f_bavail * about.f_frsize >= octets
+
+
 class Outcome:
     """What bsmtp-in said and did with one mail."""
 
@@ -34,7 +41,7 @@ class HostileSite(Site):
     bad, lie in one ring on the attackers' side."""
 
     # Hundreds of mails, each with its fsyncs: memory keeps other programs' disk load out of it.
-    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"
+    place = "/dev/shm" if has_room("/dev/shm", 512 << 20) else "/tmp"
 
     def __init__(self, programs, settings="", peer_settings=""):
         self.pins = {"remote1": [], "remote2": []}
