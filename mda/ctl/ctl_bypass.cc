@@ -158,6 +158,14 @@ Result<int> peer_bypass(Context& context, const Arguments& arguments) {
   LoopGuard guard(config, *peer);
   TRY(guard.open());
   TRY_ASSIGN(const spool::Spool spool, open_spool(context));
+  if (arguments.has("unacknowledged")) {
+    const auto unread = spool.ops().list(spool.paths().inbound_receipts());
+    if (unread.is_ok() && !unread->empty()) {
+      context.err << "bsmtpctl: " << unread->size()
+                  << " receipts of peers are not read yet; a run of bsmtp-dispatch first would "
+                     "spare mail from going twice\n";
+    }
+  }
   log::use_syslog_and_stderr("bsmtpctl");
   log::set_level(log::level_from(config.log_level));
   HostMta mta({config.submit, config.host, config.smtp_timeout});

@@ -80,8 +80,9 @@ std::vector<PeerBacklog> Outbound::backlog() const {
     }
     const auto& items = queue.waiting.items();
     // What a free worker is about to build has its chance first, however old it is.
-    const bool stuck =
-        space_low_ || now < queue.build_not_before || decide(queue, now).items.empty();
+    const BatchDecision decision = decide(queue, now);
+    const bool stuck = space_low_ || now < queue.build_not_before ||
+                       (decision.items.empty() && !decision.next_due);
     for (auto item = items.begin();
          stuck && item != items.end() && peer.expired.size() < kExpiredAtOnce &&
          id_time(item->first).value_or(now) + config_->delivery_expire <= now;

@@ -213,6 +213,12 @@ class Deadline(Case):
                           "Undeliverable" in m["Subject"]], ["postmaster@hub.domain.com"])
         self.assertEqual(self.site.names("peers", "remote1", "building"), [])
 
+    def test_mail_whose_batch_is_about_to_be_closed_is_not_given_up(self):
+        self.set_peer("max-age = 7d\n")
+        self.put(6 * DAY)
+        self.site.once()
+        self.assertEqual((len(self.waiting()), self.reports()), (1, []))
+
     def test_after_days_without_a_dispatcher_old_mail_has_its_chance(self):
         self.set_peer("")
         self.put(6 * DAY, recipient="<bob@x> NOTIFY=FAILURE")

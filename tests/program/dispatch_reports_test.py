@@ -124,6 +124,21 @@ class Fields(Case):
         self.assertRegex(recipient["Status"], r"^2\.\d\.\d$")
 
 
+class Deadline(Case):
+    def test_no_delivery_is_tried_beyond_the_parcels_expiry(self):
+        self.resubmit.script = lambda command, _: "450 4.2.0 busy" if "RCPT" in command else None
+        self.set_peer("")
+        for who, age in (("ann", 86400 + 60), ("bea", 86400 - 600)):  # the rig's expire after a day
+            self.site.accept([("<%s@d.co.uk>" % who, ["<b@domain.com> NOTIFY=FAILURE"],
+                               text_of(who))], accepted=time.time() - age)
+        self.site.once()
+        (to, report), = self.reports()
+        self.assertEqual(to, "ann@d.co.uk")
+        status = report.get_payload()[1].get_payload()[1]
+        self.assertEqual((status["Action"], status["Status"]), ("failed", "4.4.7"))
+        self.assertEqual(len(self.site.names("inbound", "deferred")), 1)
+
+
 class Restricted(Case):
     def fail(self, senders, first=0):
         self.site.accept([("<%s>" % sender, ["<bad%d@domain.com>" % n], text_of("%d-%d" % (n, first)))

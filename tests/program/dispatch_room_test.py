@@ -97,6 +97,7 @@ class FullLedger(Case):
         time.sleep(3)
         log = self.site.logged()
         self.assertRegex(log, r"alarm .*ledger\.sqlite: .*make room on its file system")
+        self.assertLessEqual(log.count(": alarm "), 2, "not every worker every second")
         # Up to 16 had been begun; of each of 4 connections one more, and the one noted ahead.
         self.assertLessEqual(len(self.resubmit.taken()), 24)
         reports = len(self.submit.taken())
