@@ -215,7 +215,7 @@ class Deadline(Case):
 
     def test_mail_whose_batch_is_about_to_be_closed_is_not_given_up(self):
         self.set_peer("max-age = 7d\n")
-        self.put(6 * DAY)
+        self.put(6 * DAY, recipient="<bob@x> NOTIFY=FAILURE")
         self.site.once()
         self.assertEqual((len(self.waiting()), self.reports()), (1, []))
 
