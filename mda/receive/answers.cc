@@ -18,7 +18,12 @@ std::string queue_word(const std::string& queue_id) {
 // The directory may be missing: the dispatcher of an earlier release did not make it.
 Status keep_record(const spool::Spool& spool, const std::string& directory, const std::string& name,
                    const std::string& text) {
-  TRY(os::ensure_directory(spool.ops(), directory, spool::kDirMode));
+  os::FileOps& ops = spool.ops();
+  TRY_ASSIGN(const bool there, os::exists(ops, directory));
+  if (!there) {
+    TRY(os::ensure_directory(ops, directory, spool::kDirMode));
+    TRY(ops.fsync_dir(spool.paths().inbound()));
+  }
   return os::write_file_atomically(spool.ops(), directory, spool.paths().inbound_tmp(), name, text);
 }
 

@@ -29,7 +29,8 @@ constexpr const char* kText = "A: 2\r\n\r\n2\r\n";
 class Gateway {
  public:
   Gateway() {
-    EXPECT_TRUE(Spool::create_layout(os::real_file_ops(), root_, {"remote1"}).is_ok());
+    FaultyFileOps ops(dir_.path());  // without faults: only faster than a disk
+    EXPECT_TRUE(Spool::create_layout(ops, root_, {"remote1"}).is_ok());
     spool::AcceptedMeta meta;
     meta.peer = "remote1";
     meta.parcel_id = kId;
