@@ -36,7 +36,7 @@ class Sender:
     def next(self):
         """The next attempt, or None when enough were taken; holds to the pace."""
         with self.lock:
-            if self.taken >= self.args.count:
+            if self.taken >= self.args.count or time.time() > self.began + self.args.minutes * 90:
                 return None
             self.number += 1
             identity = "soak-%d-%06d" % (self.args.seed, self.number)
@@ -107,8 +107,8 @@ class World:
     """What lies in the mailboxes and logs of both hosts."""
 
     def __init__(self, roots):
-        self.copies = collections.defaultdict(list)   # id: (host, queue id, parcel.index, sha256)
-        self.reports = collections.defaultdict(list)  # id: (host, queue id, notice, unknown outcome)
+        self.copies = collections.defaultdict(list)   # id: (host, queue id, [parcel.index], sha256)
+        self.reports = collections.defaultdict(list)  # id: (host, queue id, names, outcome unknown)
         self.ambiguous = set()
         for host, root in roots.items():
             for path in sorted(pathlib.Path(root).glob("home/*/Maildir/new/*")):
@@ -125,20 +125,21 @@ class World:
         identity, head = marks[0].group(1).decode(), data[:marks[0].start()]
         queue = re.search(rb"(?m)^Received: (?:[^\n]|\n[ \t])*? id ([0-9A-Za-z]+)", head)
         queue = queue.group(1).decode() if queue else ""
+        ours = re.search(rb"\(with BSMTP parcel\s+([0-9a-f]{44})\s+message\s+(\d+)/", head)
+        names = ["%s.%s" % (ours.group(1).decode(), ours.group(2).decode())] if ours else []
         if re.search(rb"(?mi)^Content-Type: multipart/report", head):
             action = re.search(rb"(?mi)^Action: (\S+)", data)
             if action and action.group(1).lower() == b"failed":
-                notice = re.search(rb"[0-9a-f]{44}", head)
+                notice = re.search(rb"(?mi)^Message-ID: <([0-9a-f]{44})@", head)
+                names += [notice.group(1).decode()] if notice else []  # a report may come by the tunnel, too
                 doubt = re.search(rb"(?i)outcome is unknown|not known", data)
-                self.reports[identity].append((host, queue, notice.group(0).decode() if notice else "", bool(doubt)))
+                self.reports[identity].append((host, queue, names, bool(doubt)))
             return
-        ours = re.search(rb"\(with BSMTP parcel\s+([0-9a-f]{44})\s+message\s+(\d+)/", head)
-        self.copies[identity].append((host, queue, "%s.%s" % (ours.group(1).decode(), ours.group(2).decode())
-                                      if ours else "", hashlib.sha256(data[marks[0].start():]).hexdigest()))
+        self.copies[identity].append((host, queue, names, hashlib.sha256(data[marks[0].start():]).hexdigest()))
 
     def excused(self, names):
-        """Does a line with outcome=ambiguous name the message, or its parcel as a whole?"""
-        return any(name in self.ambiguous or name.split(".")[0] in self.ambiguous for name in names if name)
+        """Does a line with outcome=ambiguous name the message, or the report?"""
+        return any(name in self.ambiguous for name in names)
 
 
 def judge(jobs, world):
@@ -161,15 +162,15 @@ def judge(jobs, world):
             wrong.append("changed: %s %s" % (json.dumps(job), copies))
         # The same queue id twice: the MTA, killed in between, delivered once more what it had from us once.
         for what, found in (("double", copies), ("reported twice", reports)):
-            distinct = {(host, queue): name for host, queue, name, _ in found}
+            distinct = {(host, queue): names for host, queue, names, _ in found}
             counts[what + ", by the MTA"] += len(found) - len(distinct)
             if len(distinct) > 1:
-                kind = " with ambiguous" if world.excused(distinct.values()) else " without ambiguous"
+                kind = " with ambiguous" if world.excused(sum(distinct.values(), [])) else " without ambiguous"
                 counts[what + kind] += 1
                 if kind == " without ambiguous":
                     wrong.append("%s: %s %s" % (what, json.dumps(job), found))
         if copies and reports:
-            doubt = all(unknown for *_, unknown in reports) or world.excused(name for _, _, name, _ in copies)
+            doubt = all(unknown for *_, unknown in reports) or world.excused(sum((names for _, _, names, _ in copies), []))
             counts["delivered and reported" + ("" if doubt else " as failed")] += 1
             if not doubt:
                 wrong.append("delivered and reported: %s %s %s" % (json.dumps(job), copies, reports))
