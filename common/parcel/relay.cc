@@ -231,8 +231,13 @@ bool RelayReader::take_text(std::string_view payload) {
   if (!used.is_ok()) {
     return text_.failure().is_ok() ? odd(used.status().text()) : own(text_.failure());
   }
-  if (scanner_.done() || !scanner_.violation().is_ok()) {
-    return odd("text with an end inside it, or with line ends that mail cannot have");
+  if (!scanner_.violation().is_ok()) {
+    // A sound parser sees it too, but passes text on before it judges it: the batch is at fault.
+    end_ = {Kind::kRefused, Status::permanent("5.6.0", scanner_.violation().text()), 0};
+    return true;
+  }
+  if (scanner_.done()) {
+    return odd("text with an end inside it");
   }
   return scanner_.facts().longest_line <= limits_.limits.line || odd("a line that is too long");
 }
