@@ -218,10 +218,12 @@ Status ReceiptDesk::write_for(ledger::Journal& journal, const ledger::ReceiptsWa
         [&](ledger::Ledger& ledger) { return ledger.drop_receipts(waiting.peer).status(); });
   }
   const TimePoint now = clock_.now();
-  const TimePoint due = waiting.count >= kGathered ? std::min(now, waiting.oldest) : waiting.oldest;
+  const bool gathered = waiting.count >= kGathered;
+  const TimePoint due = gathered ? std::min(now, waiting.oldest) : waiting.oldest;
+  const std::chrono::seconds between = gathered ? kBetweenFullReceipts : kBetweenReceipts;
   // A receipt of the future was written before the clock was put right.
   const TimePoint last = waiting.last_written > now ? TimePoint() : waiting.last_written;
-  if (const TimePoint when = std::max(due, last + kBetweenReceipts); when > now) {
+  if (const TimePoint when = std::max(due, last + between); when > now) {
     come_again(when);
     return Status::ok();
   }
@@ -231,7 +233,7 @@ Status ReceiptDesk::write_for(ledger::Journal& journal, const ledger::ReceiptsWa
     return Status::ok();
   }));
   if (answers.size() < waiting.count) {
-    come_again(now + kBetweenReceipts);
+    come_again(now + between);
   }
   return answers.empty() ? Status::ok()
                          : write_receipt(journal, *peer, waiting.last_written, answers);

@@ -1,7 +1,8 @@
 // ReceiptDesk: the receiver's half of receipts. Notes accepted parcels and the questions that
 // bsmtp-in kept (inbound/asked) in the ledger, as answers due to their peers, and writes answers
 // that are due as signed receipts into notices/. Those of one peer are merged: a receipt is
-// written when its oldest answer is due or kGathered wait, at most one a minute and peer.
+// written when its oldest answer is due or kGathered wait; at most one a minute and peer, or one in
+// five seconds while kGathered wait each time.
 // Guarantee: what is answered "accepted" is in the ledger before; what is answered otherwise has a
 // tombstone before, and is never delivered. An answer leaves the ledger after its notice is
 // durable: a crash in between writes the same notice again, or one more receipt, which is harmless.
@@ -28,6 +29,8 @@ class ReceiptDesk {
  public:
   static constexpr std::uint64_t kGathered = 8;
   static constexpr std::chrono::seconds kBetweenReceipts{60};
+  // With `max-unacked` parcels under way at most, a busy peer would wait most of each minute.
+  static constexpr std::chrono::seconds kBetweenFullReceipts{5};
 
   // `once`: look at everything at each run(), because there may be no later one. `only_peer`: ""
   // for all.

@@ -172,6 +172,19 @@ class Answers(Case):
         self.once()
         self.assertEqual(list(self.receipts()[1]), [parcel])
 
+    def test_eight_parcels_do_not_wait_for_the_minute(self):
+        self.receive(self.site.parcel(GOOD, id=gateway.parcel_id(), rr="2"))
+        self.once()
+        self.ledger("UPDATE receipt_written SET at = at - 5")
+        parcels = [gateway.parcel_id() for _ in range(8)]
+        for parcel in parcels[:7]:
+            self.receive(self.site.parcel(GOOD, id=parcel, rr="1"))
+        self.once()
+        self.assertEqual(len(self.receipts()), 1)
+        self.receive(self.site.parcel(GOOD, id=parcels[7], rr="1"))
+        self.once()
+        self.assertEqual(sorted(self.receipts()[1]), sorted(parcels))
+
     def test_copy_of_a_finished_parcel_is_acknowledged_again(self):
         parcel = gateway.parcel_id()
         mail = self.site.parcel(GOOD, id=parcel, rr="1")
