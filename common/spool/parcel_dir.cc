@@ -19,7 +19,8 @@ bool is_gone(const Status& status) {
   return status.error_number() == ENOENT || status.error_number() == ENOTDIR;
 }
 
-constexpr std::string_view kSplitOf = "split-of";  // in the state of a part: the parcel it came from
+constexpr std::string_view kSplitOf =
+    "split-of";  // in the state of a part: the parcel it came from
 
 }  // namespace
 

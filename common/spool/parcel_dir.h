@@ -84,8 +84,8 @@ class ParcelDir {
   // Any other stage change: state first (durable), then one rename, both parents fsynced.
   // The object follows.
   Status move_to(Stage stage);
-  // Gives all items back to incoming/ (those of a part: to the parcel they came from) and removes the directory: one durable step per item, safe
-  // to repeat. The object is finished afterwards.
+  // Gives all items back to incoming/ (those of a part: to the parcel they came from) and removes
+  // the directory: one durable step per item, safe to repeat. The object is finished afterwards.
   Status abandon();
   // Removes the parcel with its items: one rename into tmp/, then deletion (which the sweep
   // finishes after a crash).

@@ -1,8 +1,8 @@
 // Delivery status notifications (RFC 3461 6, 3464, 6522, 6533) as text: pure functions from what
-// happened to a CRLF message. Kinds: failure, delay, relayed, unknown. The null reverse-path, RET, ENVID,
-// ORCPT and NOTIFY rules stand here and nowhere else.
-// May not: send or store anything (store.h), or name anything a stranger could use for harm:
-// all texts of remote hosts pass printable(). Threads: pure functions.
+// happened to a CRLF message. Kinds: failure, delay, relayed, unknown. The null reverse-path, RET,
+// ENVID, ORCPT and NOTIFY rules stand here and nowhere else. May not: send or store anything
+// (store.h), or name anything a stranger could use for harm: all texts of remote hosts pass
+// printable(). Threads: pure functions.
 #pragma once
 
 #include <cstdint>

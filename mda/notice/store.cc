@@ -209,8 +209,7 @@ Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::Ite
   const std::string& sender = request.envelope.sender;
   if (sender.empty() || is_tunnels_own(subject.config, sender)) {
     const bool lost = kind == NoticeKind::kFailure || kind == NoticeKind::kUnknown;
-    return lost ? tell_postmaster(subject, sender, request.recipients)
-                                        : Status::ok();
+    return lost ? tell_postmaster(subject, sender, request.recipients) : Status::ok();
   }
   std::vector<std::string_view> parts = {subject.parcel_id, subject.message};
   for (const DsnRecipient& r : request.recipients) {
