@@ -47,11 +47,16 @@ Result<bool> ParcelKeeper::open_parcel(AcceptedDir dir) {
   const ledger::ParcelRecord record = parcel_record(config, meta);
   ParcelNote note;
   std::vector<std::uint64_t> in_doubt;
-  TRY(shared_.journal.run([&](ledger::Ledger& ledger) {
+  const Status noted = shared_.journal.run([&](ledger::Ledger& ledger) {
     TRY_ASSIGN(note, note_accepted(ledger, config, meta, shared_.clock.now(), true));
     TRY_ASSIGN(in_doubt, ledger.attempts(record.peer, record.parcel_id));
     return Status::ok();
-  }));
+  });
+  if (!noted.is_ok()) {
+    shared_.trouble = true;  // of all parcels alike
+    shared_.alarm_pace.alarm("ledger", noted.text());
+    return false;
+  }
   const ledger::ParcelKnown known = note.known;
   if (note.owed) {
     shared_.receipt_owed = true;
