@@ -167,7 +167,7 @@ class Filter {
   std::vector<sock_filter> steps_;
 };
 
-bool offers_seccomp() {
+[[maybe_unused]] bool offers_seccomp() {
   const std::uint32_t action = SECCOMP_RET_KILL_PROCESS;
   return ::syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
 }
@@ -181,7 +181,7 @@ Status enter_seccomp() {
 
 #else
 
-bool offers_seccomp() {
+[[maybe_unused]] bool offers_seccomp() {
   return false;
 }
 Status enter_seccomp() {

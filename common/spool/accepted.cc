@@ -15,7 +15,7 @@ namespace {
 constexpr std::uint64_t kMaxMessages = 999999;
 // Far above any parcel, far below where sums of such lengths could overflow.
 constexpr std::uint64_t kMaxItemBytes = std::uint64_t{1} << 42U;
-constexpr std::string_view kVersion = "2";
+constexpr std::string_view kMetaVersion = "2";
 
 bool is_clean(std::string_view value) {
   return std::none_of(value.begin(), value.end(),
@@ -199,7 +199,7 @@ std::optional<AcceptedName> parse_accepted_directory_name(std::string_view name)
 
 Result<std::string> format_accepted_meta(const AcceptedMeta& meta) {
   Writer out;
-  out.line("version", kVersion);
+  out.line("version", kMetaVersion);
   out.line("peer", meta.peer);
   out.line("parcel", meta.parcel_id);
   out.line("digest", meta.digest);
@@ -249,9 +249,9 @@ Result<AcceptedMeta> parse_accepted_meta(std::string_view text, const std::strin
     const std::string_view key = line.substr(0, colon);
     const std::string_view value = line.substr(colon + 2);
     if (first) {
-      if (key != "version" || value != kVersion) {
-        return malformed(file,
-                         str_cat({"version is not ", kVersion, ": written by another release"}));
+      if (key != "version" || value != kMetaVersion) {
+        return malformed(
+            file, str_cat({"version is not ", kMetaVersion, ": written by another release"}));
       }
       first = false;
       continue;
