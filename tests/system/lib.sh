@@ -160,9 +160,9 @@ json_field() { sed -n 's/.*"'"$1"'": \([0-9]*\).*/\1/p' | head -1; }
 # reports_to HOST USER ID: how many reports about the message lie there; one_report: is it one?
 reports_to() { grep -rlE "^X-Rig-Id: $3\$" "$(maildir "$1" "$2")" 2>/dev/null | wc -l; }
 one_report() { [ "$(reports_to hub alice "$1")" = 1 ]; }
-# expects_receipts HOST yes|no: of its peer remote1. With receipts a bounce tells nobody anything: the parcel goes again.
+# expects_receipts HOST yes|no: of its peers. With receipts a bounce tells nobody anything: the parcel goes again.
 expects_receipts() {
-  on "$1" bash -c 'f=/etc/bsmtp/peers.d/remote1.conf; sed -i "/^receipts/d" $f; [ "$1" = yes ] || echo "receipts = no" >>$f' _ "$2"
+  on "$1" bash -c 'for f in /etc/bsmtp/peers.d/*.conf; do sed -i "/^receipts/d" "$f"; [ "$1" = yes ] || echo "receipts = no" >>"$f"; done' _ "$2"
   restart "$1" bsmtp-dispatch
 }
 # refuse_parcels HOST, take_parcels HOST: its agent for parcels takes each whole and then refuses it, by LMTP or by pipe.

@@ -118,8 +118,10 @@ on athena postconf -X smtp_tls_protocols smtp_tls_mandatory_protocols smtp_tls_c
 athena_sets smtp_tls_policy_maps= smtp_tls_security_level=none
 clients "no TLS" '403 4\.7\.0 authentication required'
 access 'TLS_Clt:athena.domain.co.uk PERM+VERIFY:112+CN'
+expects_receipts athena no
 queue_flush athena
 check_soon 40 "client, final: the parcel comes home to athena and its sender is told" inbox_grep athena user '^Final-Recipient: *rfc822; *bob@domain.com'
+expects_receipts athena yes
 check_not "and nothing arrived" inbox_grep hub bob '^X-Rig-Id: ss-client$'
 
 say "  a bare tag"

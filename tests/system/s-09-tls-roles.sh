@@ -193,9 +193,11 @@ for b in hub athena; do
   for h in hub athena; do check_soon 40 "$b is mended: what waited for $h arrives" inbox_grep $h "$(box_of $h)" "^X-Rig-Id: tr-waits-$b\$"; done
   # The same refusal of a client, final: the parcel comes home, its senders are told.
   shows $b rogue "${FQDN[$b]}"; again $b >/dev/null 2>&1
+  expects_receipts $b no
   pc_send $b --from "$(user_of $b)" --to "$(user_of $d)" --id "tr-home-$b" >/dev/null
   check_soon 40 "$b is refused for good: its parcel comes home and the sender is told" inbox_grep $b "$(box_of $b)" "^X-Rig-Id: tr-home-$b\$"
   check "$b: by a report" grep -q '^Action: failed' "$(inbox_file $b "$(box_of $b)" "^X-Rig-Id: tr-home-$b\$")"
+  expects_receipts $b yes
   check_not "$b: and it did not arrive" inbox_grep $d "$(box_of $d)" "^X-Rig-Id: tr-home-$b\$"
   shows $b ca "${FQDN[$b]}"; demands_of_client $d now >/dev/null 2>&1; demands_of_server $d verified >/dev/null 2>&1; again $b >/dev/null 2>&1
 done

@@ -13,6 +13,8 @@ on hub bash -c 'bsmtpctl rules export --postfix --write && systemctl reload bsmt
 mark=$(log_mark hub)
 check "then it hands the mail over" on hub bsmtpctl peer bypass remote1
 check_soon 30 "the message arrives" inbox_grep athena user '^X-Rig-Id: bypass-1$'
+# For t-99-audit: the one message that may have left beside the tunnel.
+log_since hub "$mark" | sed -nE 's/.*postfix\/smtp\[[0-9]+\]: ([0-9A-Za-z]+): to=<user@domain\.co\.uk>.*/\1/p' | head -1 >"$RIG_RUN/bypassed"
 check_not "not through the tunnel" inbox_grep athena user 'with BSMTP'
 check_equal "nothing is in the spool" 0 "$(spool_items hub remote1)"
 check_equal "nothing was diverted again" "" "$(log_since hub "$mark" | grep 'remote1.bsmtp.invalid')"

@@ -80,9 +80,11 @@ queue_flush hub
 arrived lmtp-dead
 
 say "  mail for a return address"
+expects_receipts hub no
 on athena bash -c 'cp /etc/postfix/bsmtp-routes /root/routes; sed -i "1i /^bsmtp@athena\\\\.domain\\\\.co\\\\.uk\$/ error:5.1.2 no gateway here" /etc/postfix/bsmtp-routes; postfix reload' >/dev/null 2>&1
 pc_send hub --from alice@domain.com --to user@domain.co.uk --id lmtp-return >/dev/null
 check_soon 60 "the parcel's bounce becomes alice's report" one_report lmtp-return
+expects_receipts hub yes
 on athena bash -c 'mv /root/routes /etc/postfix/bsmtp-routes; postfix reload' >/dev/null 2>&1
 check "it came by LMTP" log_has hub "$mark_h" 'postfix/bsmtp-in/lmtp\[.*to=<bsmtp\+[^>]*@hub.domain.com>.*status=sent \(250 2\.0\.0 .* return '
 

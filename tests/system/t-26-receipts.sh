@@ -27,9 +27,10 @@ say "  lost for good"
 lose
 mark=$(log_mark hub)
 pc_send hub --from alice@domain.com --to user@domain.co.uk --id receipt-3 >/dev/null
-check_soon 20 "submitted" log_has hub "$mark" ': submitted peer=remote1'
+third_is_sent() { on hub bash -c 'grep -qs "X-Rig-Id: receipt-3" /var/spool/bsmtp/peers/remote1/sent/*/items/*'; }
+check_soon 20 "submitted" third_is_sent
 stop hub bsmtp-dispatch
-on hub bash -c 'for f in /var/spool/bsmtp/peers/remote1/{sent,ready}/*/state; do [ ! -e "$f" ] || grep -ql "X-Rig-Id: receipt-3" "${f%state}"items/* && sed -i "s/^expires: .*/expires: 20260101T000000Z/" "$f"; done'
+on hub bash -c 'for f in /var/spool/bsmtp/peers/remote1/{sent,ready}/*/state; do [ -e "$f" ] && grep -qs "X-Rig-Id: receipt-3" "${f%state}"items/* && sed -i "s/^expires: .*/expires: 20260101T000000Z/" "$f"; done'
 start hub bsmtp-dispatch
 check_soon 20 "it is asked about" log_has hub "$mark" 'why=last-question'
 check_soon 30 "alice is told that nobody knows" one_report receipt-3

@@ -16,6 +16,8 @@ receipt_comes() {
   check_soon 10 "straight to the parcel address of $s, as typed" log_has "$r" "$mark_r" "postfix/smtp\\[.*to=<bsmtp@${FQDN[$s]}>, relay=${FQDN[$s]}.*status=sent|to=<bsmtp@${FQDN[$s]}>.*mailer=esmtp.*stat=Sent"
   check_equal "its path was not diverted" "" "$(log_since "$r" "$mark_r" | grep -E 'to=<bsmtp%|diverted .*bsmtp@')"
   copy=$(parcel_files "$r" | xargs -rd '\n' grep -lE "^Subject: BSMTP parcel $parcel" | head -1)
+  receipt_is_kept() { receipt_files "$s" | xargs -rd '\n' grep -q "$parcel"; }
+  check_soon 20 "a copy of it is in the archive of $s" receipt_is_kept
   receipts=$(receipt_files "$s" | xargs -rd '\n' grep -l "$parcel")
   on "$r" bsmtpctl key export >"$RIG_RUN/shared/$r.asc"
   # shellcheck disable=SC2086 # file names of a Maildir

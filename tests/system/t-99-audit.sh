@@ -1,7 +1,8 @@
 # The whole run's logs: nothing for a tunneled domain left directly, nobody crashed, no service was restarted by itself.
 allowed='bsmtp@|bsmtp\+[^@]*@|postmaster@(athena|hub|zeus)\.|abuse@(athena|hub|zeus)\.'
+bypassed=$(cat "$RIG_RUN/bypassed" 2>/dev/null)
 check_equal "hub sent nothing to domain.co.uk or domain.net outside parcels" "" \
-  "$(mail_log hub | grep -E 'postfix/smtp\[.*to=<[^>]*domain\.(co\.uk|net)>' | grep -vE "to=<($allowed)")"
+  "$(mail_log hub | grep -E 'postfix/smtp\[.*to=<[^>]*domain\.(co\.uk|net)>' | grep -vE "to=<($allowed)|: ${bypassed:-no-queue-id}: to=")"
 check_equal "athena sent nothing to domain.com outside parcels" "" \
   "$(mail_log athena | grep -E 'postfix/smtp\[.*to=<[^>]*domain\.com>' | grep -vE "to=<($allowed)")"
 check_equal "zeus sent nothing to domain.com outside parcels" "" \
