@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <memory>
+#include <utility>
 
 #include "common/base/check.h"
 #include "common/base/id.h"
@@ -130,6 +131,7 @@ class RealFileOps final : public FileOps {
 
   Status close(File& file) override {
     const std::string path = file.path();
+    file.unlock();
     return file.release().close_checked(str_cat({"close ", path}));
   }
 
@@ -221,12 +223,16 @@ class RealFileOps final : public FileOps {
   }
 
   Status lock(File& file) override {
-    return retry([&] { return ::flock(file.fd(), LOCK_EX); }) == 0 ? Status::ok()
-                                                                   : failed("lock", file.path());
+    if (retry([&] { return ::flock(file.fd(), LOCK_EX); }) != 0) {
+      return failed("lock", file.path());
+    }
+    file.note_lock();
+    return Status::ok();
   }
 
   Result<bool> try_lock(File& file) override {
     if (retry([&] { return ::flock(file.fd(), LOCK_EX | LOCK_NB); }) == 0) {
+      file.note_lock();
       return true;
     }
     if (errno == EWOULDBLOCK) {
@@ -237,6 +243,22 @@ class RealFileOps final : public FileOps {
 };
 
 }  // namespace
+
+File& File::operator=(File&& other) noexcept {
+  if (this != &other) {
+    unlock();
+    fd_ = std::move(other.fd_);
+    path_ = std::move(other.path_);
+    locked_ = std::exchange(other.locked_, false);
+  }
+  return *this;
+}
+
+void File::unlock() {
+  if (std::exchange(locked_, false) && fd_.valid()) {
+    (void)::flock(fd_.get(), LOCK_UN);
+  }
+}
 
 bool FileSystemInfo::is_remote() const {
   return std::find(kRemoteTypes.begin(), kRemoteTypes.end(), type & 0xFFFFFFFF) !=

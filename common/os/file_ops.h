@@ -26,14 +26,24 @@ class File {
  public:
   File() = default;
   File(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  File(File&&) noexcept = default;
+  File& operator=(File&& other) noexcept;
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  ~File() { unlock(); }
   bool is_open() const { return fd_.valid(); }
   int fd() const { return fd_.get(); }
   const std::string& path() const { return path_; }
   UniqueFd release() { return std::move(fd_); }
+  // Ends a lock of FileOps::lock(), as closing does: but while another thread forks, the child has
+  // this open file too, and closing alone would leave it locked until the child has let go.
+  void unlock();
+  void note_lock() { locked_ = true; }
 
  private:
   UniqueFd fd_;
   std::string path_;
+  bool locked_ = false;
 };
 
 struct FileInfo {

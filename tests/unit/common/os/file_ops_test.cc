@@ -102,6 +102,22 @@ TEST(FileOps, LocksExcludeEachOtherUntilClosed) {
   EXPECT_TRUE(*ops.try_lock(*second));
 }
 
+// While another thread forks, its child has the locked file too, for a moment.
+TEST(FileOps, ALockEndsWithItsOwnerThoughACopyOfTheDescriptorLives) {
+  const TempDir dir;
+  FileOps& ops = real_file_ops();
+  auto other = ops.open(dir.path(), kDirectory, 0);
+  UniqueFd copy;
+  {
+    auto first = ops.open(dir.path(), kDirectory, 0);
+    EXPECT_TRUE(*ops.try_lock(*first));
+    copy.reset(::dup(first->fd()));
+    File moved = std::move(first).value();
+    EXPECT_FALSE(*ops.try_lock(*other));
+  }
+  EXPECT_TRUE(*ops.try_lock(*other));
+}
+
 TEST(FileOps, TellsFreeSpaceAndRemoteFileSystems) {
   const TempDir dir;
   const auto info = real_file_ops().file_system(dir.path());
