@@ -32,21 +32,6 @@ struct Proof {
   bool with_final_eol = false;  // a PMDF script signed the delimiter's CRLF too
 };
 
-Reject reject_for(crypto::SignatureFault fault) {
-  switch (fault) {
-    case crypto::SignatureFault::kUnknownKey:
-    case crypto::SignatureFault::kOtherKey:
-      return Reject::kUnknownKey;
-    case crypto::SignatureFault::kExpired:
-    case crypto::SignatureFault::kRevoked:
-      return Reject::kExpiredKey;
-    case crypto::SignatureFault::kWeakDigest:
-      return Reject::kWeakDigest;
-    default:
-      return Reject::kBadSignature;
-  }
-}
-
 class Opener {
  public:
   Opener(const OpenRequest& request, batch::Handler& handler)
@@ -358,6 +343,21 @@ Result<OpenResult> Opener::run() {
 }
 
 }  // namespace
+
+Reject reject_for(crypto::SignatureFault fault) {
+  switch (fault) {
+    case crypto::SignatureFault::kUnknownKey:
+    case crypto::SignatureFault::kOtherKey:
+      return Reject::kUnknownKey;
+    case crypto::SignatureFault::kExpired:
+    case crypto::SignatureFault::kRevoked:
+      return Reject::kExpiredKey;
+    case crypto::SignatureFault::kWeakDigest:
+      return Reject::kWeakDigest;
+    default:
+      return Reject::kBadSignature;
+  }
+}
 
 std::string_view reject_name(Reject reason) {
   switch (reason) {

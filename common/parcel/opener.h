@@ -86,6 +86,8 @@ enum class Reject {
   kNoManifest,   // from a native peer
   kExpired,      // manifest x=, or a signature older than the replay window
 };
+// What a fault of the signature is called; of parcels and receipts alike.
+Reject reject_for(crypto::SignatureFault fault);
 std::string_view reject_name(Reject reason);  // "bad-signature", ... for logs and metadata
 
 struct Rejected {

@@ -14,21 +14,6 @@ namespace {
 
 constexpr std::size_t kMaxSigned = 1U << 20U;
 
-Reject reject_for_receipt(crypto::SignatureFault fault) {
-  switch (fault) {
-    case crypto::SignatureFault::kUnknownKey:
-    case crypto::SignatureFault::kOtherKey:
-      return Reject::kUnknownKey;
-    case crypto::SignatureFault::kExpired:
-    case crypto::SignatureFault::kRevoked:
-      return Reject::kExpiredKey;
-    case crypto::SignatureFault::kWeakDigest:
-      return Reject::kWeakDigest;
-    default:
-      return Reject::kBadSignature;
-  }
-}
-
 ReceiptResult refused(Reject reason, std::string why, std::string peer = "") {
   Rejected rejected;
   rejected.reason = reason;
@@ -105,7 +90,7 @@ Result<ReceiptResult> steps(const OpenRequest& request) {
   StringSource source(part);
   TRY_ASSIGN(const crypto::Verdict verdict, request.verifier->verify(source, signature));
   if (!verdict.good()) {
-    return refused(reject_for_receipt(verdict.fault), verdict.why);
+    return refused(reject_for(verdict.fault), verdict.why);
   }
   return judge_report(request, verdict, part);
 }
