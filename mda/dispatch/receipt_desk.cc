@@ -173,6 +173,11 @@ Status ReceiptDesk::take_question(ledger::Journal& journal, const std::string& n
   if (peer == nullptr || !peer->wants_receipts()) {
     return os::remove_if_exists(spool_.ops(), file);
   }
+  if (record->answer.fate != spool::ParcelFate::kAccepted) {
+    // An earlier copy may have been accepted a moment ago: it stays accepted.
+    TRY(note_parcel(journal,
+                    spool::accepted_directory_name(record->peer, record->answer.parcel_id)));
+  }
   Decision decision;
   TRY(journal.run([&](ledger::Ledger& ledger) {
     TRY_ASSIGN(decision, decide(ledger, *config_, *record, clock_.now()));
