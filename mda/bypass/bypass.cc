@@ -24,7 +24,9 @@ std::string doubt_of_parcel(spool::Stage stage, const spool::Fields& state) {
     return str_cat({"handed over", when ? " " + format_rfc5322(*when) : "",
                     " in a parcel that was not acknowledged"});
   }
-  return state.get("submitting").empty() ? "" : "the handing over of its parcel was interrupted";
+  return state.has("submitting") || state.has("in-doubt") || state.has("handed")
+             ? "the handing over of its parcel was interrupted, or its end is not known"
+             : "";
 }
 
 }  // namespace

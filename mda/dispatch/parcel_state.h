@@ -23,6 +23,7 @@ struct ParcelState {
   std::uint64_t attempts = 0;  // failed submissions
   TimePoint next{};            // not to be submitted before
   bool submitting = false;     // a submission was begun and its end is not known
+  bool in_doubt = false;       // an earlier one may have been taken, though no answer said so
   // The status code with which it fails, noted before the first sender is told: from then on it
   // is not submitted any more, or senders could be told of a failure that is none.
   std::string failing;

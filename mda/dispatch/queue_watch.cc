@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::chrono::hours kDay{24};
 constexpr const char* kDelayed = "it waits for the tunnel to the recipient's mail gateway";
+constexpr const char* kInDoubt =
+    "its handing over to the recipient's mail gateway was interrupted, and its time is over";
 constexpr const char* kExpired = "it could not be handed to the recipient's mail gateway in time";
 
 std::vector<DsnRecipient> all_recipients(const spool::ItemReader& item, const char* status,
@@ -132,7 +134,9 @@ Status QueueWatch::warn_ready(SubmitContext& context, const std::string& peer,
   return Status::ok();
 }
 
-Status expire_items(SubmitContext& context, spool::ParcelDir& dir, std::chrono::seconds lifetime) {
+Status expire_items(SubmitContext& context, spool::ParcelDir& dir, std::chrono::seconds lifetime,
+                    bool in_doubt) {
+  const NoticeKind kind = in_doubt ? NoticeKind::kUnknown : NoticeKind::kFailure;
   const TimePoint now = context.clock.now();
   std::vector<std::string> ids;
   TRY_ASSIGN(ids, dir.items());
@@ -151,8 +155,9 @@ Status expire_items(SubmitContext& context, spool::ParcelDir& dir, std::chrono::
       continue;
     }
     // Told first, removed then: repeated after a crash the notice is the same one.
-    TRY(write_dsn(subject_of(context, dir.peer(), id), NoticeKind::kFailure, *item,
-                  item->text_size(), all_recipients(*item, "5.4.7", kExpired)));
+    TRY(write_dsn(subject_of(context, dir.peer(), id), kind, *item, item->text_size(),
+                  in_doubt ? all_recipients(*item, "4.4.0", kInDoubt)
+                           : all_recipients(*item, "5.4.7", kExpired)));
     log::item_expired(id, dir.peer(), format_rfc5322(arrival));
     TRY(dir.item_handed(id));
   }

@@ -48,8 +48,10 @@ class QueueWatch {
 };
 
 // Fails the messages of `dir` (in building/) that arrived at least `lifetime` ago: their senders
-// are told, then their files removed. Safe to repeat.
-Status expire_items(SubmitContext& context, spool::ParcelDir& dir, std::chrono::seconds lifetime);
+// are told, then their files removed. `in_doubt`: the host MTA may have taken them, so they are
+// told that nobody knows. Safe to repeat with the same answer to that.
+Status expire_items(SubmitContext& context, spool::ParcelDir& dir, std::chrono::seconds lifetime,
+                    bool in_doubt = false);
 // The same for items in incoming/; what was claimed meanwhile is left alone.
 Status expire_waiting(SubmitContext& context, const std::string& peer,
                       const std::vector<std::string>& items);

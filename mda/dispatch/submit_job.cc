@@ -85,6 +85,7 @@ class Submission {
     if (!state_.splitting.empty()) {
       return SubmitResult{SubmitResult::Kind::kSplit, {}, Status::ok()};
     }
+    state_.in_doubt = state_.in_doubt || state_.submitting;
     if (awaits_ && state_.submitting && state_.handed == TimePoint()) {
       state_.handed = now;  // for all that anybody knows
     }
@@ -127,10 +128,12 @@ class Submission {
 
  private:
   Result<SubmitResult> conclude(const smtp::Delivery& delivery) {
+    state_.submitting = false;
     const smtp::RecipientResult& result = delivery.recipients.at(0);
     const std::string reply = result.reply.code == 0 ? "" : result.reply.to_string();
     if (delivery.outcome == smtp::Outcome::kAmbiguous) {
       log::ambiguous(parcel_.id(), "the host MTA's final reply was lost; the parcel is sent again");
+      state_.in_doubt = true;
       if (awaits_) {
         state_.handed = context_.clock.now();
       }
@@ -144,13 +147,13 @@ class Submission {
 
   Result<SubmitResult> refused(const smtp::RecipientResult& result, const std::string& reply) {
     if (!awaits_) {
+      state_.failing_unknown = state_.in_doubt;  // this copy was refused, another one perhaps not
       return fail(result.status, reply);
     }
     const bool read = result.stage == smtp::Stage::kText;
     const Refusal refusal = classify_refusal(result.status.code(), reply,
                                              read ? RefusedAt::kText : RefusedAt::kEnvelope);
     if (refusal != Refusal::kOther) {
-      state_.submitting = false;
       bool splits = false;
       TRY_ASSIGN(splits, begin_split(context_.spool, parcel_, state_, result.status));
       if (splits) {
@@ -168,7 +171,6 @@ class Submission {
 
   // It waits for a receipt, or for what follows when none comes.
   Result<SubmitResult> back_to_sent(const std::string& why) {
-    state_.submitting = false;
     state_.answer = why;
     state_.finished = context_.clock.now();
     TRY(parcel_.write_state(state_.to_fields()));
@@ -177,7 +179,6 @@ class Submission {
   }
 
   Result<SubmitResult> sent(const std::string& reply) {
-    state_.submitting = false;
     state_.answer = reply;
     state_.finished = context_.clock.now();
     if (awaits_) {
@@ -228,13 +229,13 @@ class Submission {
   // From here on it is no parcel any more; a crash gives its messages back to incoming/. Those
   // that arrived at least `lifetime` ago (0 = none) fail.
   Result<SubmitResult> undo(std::chrono::seconds lifetime) {
-    if (state_.submitting) {
+    if (state_.in_doubt) {
       log::ambiguous(parcel_.id(),
-                     "interrupted while the parcel was handed to the host MTA; it is undone");
+                     "the host MTA may have taken the parcel; it is undone all the same");
     }
     TRY(parcel_.move_to(spool::Stage::kBuilding));
     if (lifetime != std::chrono::seconds(0)) {
-      TRY(expire_items(context_, parcel_, lifetime));
+      TRY(expire_items(context_, parcel_, lifetime, state_.in_doubt));
     }
     TRY(parcel_.abandon());
     return SubmitResult{SubmitResult::Kind::kGone, {}, Status::ok()};
@@ -247,7 +248,6 @@ class Submission {
     }
     const std::chrono::seconds wait =
         back_off(++state_.attempts, config.retry_initial, config.retry_maximum);
-    state_.submitting = false;
     state_.next = context_.clock.now() + wait;
     state_.answer = why.to_string();
     log::parcel_deferred(parcel_.id(), peer_.name, why, static_cast<std::uint64_t>(wait.count()));

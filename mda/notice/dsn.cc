@@ -132,9 +132,9 @@ Words words_for(NoticeKind kind) {
     case NoticeKind::kUnknown:
       return {"Mail whose fate is not known",
               "Your message was handed on towards the recipients below, but the receiving\r\n"
-              "gateway has not confirmed it and did not answer when it was asked. It may have\r\n"
-              "been delivered or not. It will not be sent again: please ask the recipients, or\r\n"
-              "send it once more if a second copy does no harm.\r\n",
+              "gateway has not confirmed it. It may have been delivered or not. It will not\r\n"
+              "be sent again: please ask the recipients, or send it once more if a second\r\n"
+              "copy does no harm.\r\n",
               "failed"};
     case NoticeKind::kFailure:
       break;

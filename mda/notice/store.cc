@@ -215,7 +215,8 @@ Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::Ite
   for (const DsnRecipient& r : request.recipients) {
     parts.push_back(r.recipient.address);
   }
-  parts.push_back(notice_kind_name(kind));
+  // The end of a message is told once, whether it is known or not.
+  parts.push_back(notice_kind_name(kind == NoticeKind::kUnknown ? NoticeKind::kFailure : kind));
   request.notice_id = notice_id(parts);
   request.kind = kind;
   std::string why_not;

@@ -226,6 +226,25 @@ class Deadline(Case):
         self.assertEqual(len(self.parcels()), 1)
         self.assertEqual(self.reports(), [])
 
+    def test_what_the_mta_may_have_taken_is_not_called_undelivered(self):
+        self.set_peer("")
+        answers = iter(["CLOSE"])
+        self.submit.script = lambda command, _: (
+            next(answers, None) if command == "<taken>" else None)
+        self.put(5 * DAY - 4, recipient="<bob@x> NOTIFY=FAILURE")
+        log = self.site.once("--flush")
+        self.assertIn("outcome=ambiguous", log)
+        self.refuse_parcels()
+        time.sleep(4.2)
+        self.site.set_next(-1, "peers", "remote1", "ready")
+        for _ in range(3):
+            self.site.once()
+        (to, report), = self.reports()
+        _, recipient = self.status(report)
+        self.assertEqual((to, recipient["Action"], recipient["Status"]),
+                         ("ann@domain.com", "failed", "4.4.0"))
+        self.assertIn("not known", report["Subject"])
+
     def test_what_no_peer_would_take_any_more_is_not_sent(self):
         self.set_peer("")
         self.put(15 * DAY)

@@ -73,7 +73,7 @@ TEST(FormatDsnTest, AnUnknownOutcomeIsNotCalledAFailureInWords) {
   const std::string text = format_dsn(r).value();
   EXPECT_NE(text.find("\r\nSubject: Mail whose fate is not known\r\n"), std::string::npos);
   EXPECT_NE(text.find("\r\nAction: failed\r\nStatus: 4.4.0\r\n"), std::string::npos);
-  EXPECT_NE(text.find("It may have\r\nbeen delivered or not."), std::string::npos);
+  EXPECT_NE(text.find("It may have been delivered or not."), std::string::npos);
   EXPECT_EQ(text.find("could not be delivered"), std::string::npos);
   EXPECT_EQ(notice_kind_name(r.kind), "unknown");
 }
