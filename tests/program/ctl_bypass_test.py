@@ -229,6 +229,19 @@ class Unacknowledged(Case):
         self.site.once()
         self.assertEqual(len(self.submit.taken()), 2, "the parcel is gone")
 
+    def test_a_parcel_whose_final_reply_was_lost_is_in_doubt_though_it_was_refused_since(self):
+        self.refuse({"<taken>": "CLOSE"})
+        self.make_parcel(2)
+        parcel, = self.stage("ready")
+        self.refuse({"RCPT": "450 4.2.1 not now"})
+        self.site.set_next(-1, "peers", "remote1", "ready")
+        self.site.once(expect=None)
+        self.assertEqual(self.stage("ready"), [parcel])
+        self.refuse({})
+        found, log = self.bypass("--unacknowledged")
+        self.assertEqual([line["parcel"] for line in found["maybe_arrived"]], [parcel] * 2)
+        self.assertEqual(log.count("outcome=ambiguous"), 2)
+
     def test_what_its_senders_are_told_of_is_not_touched(self):
         self.refuse({"RCPT": "450 4.2.1 not now"})
         self.make_parcel(1)
