@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """random_killer.py SEED MEAN-SECONDS LOG (as root in a host of the rig): kills (SIGKILL) one of the tunnel's processes or
-all of the MTA at random moments and starts it again, until LOG.calm exists. LOG: one line per kill.
+all of the MTA at random moments and starts it again, until LOG.calm exists; of sendmail, which is a process for each
+connection, message and queue run, every second time one process alone. LOG: one line per kill.
 Its pid namespace is the host's own: it sees no process of another.
 """
 import os
@@ -11,15 +12,19 @@ import sys
 import time
 
 RNG, MEAN, LOG = random.Random(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+MTA = "postfix" if os.path.exists("/usr/lib/postfix") else "sendmail"
 VICTIMS = ("bsmtp-out",) * 4 + ("bsmtp-in",) * 4 + ("bsmtp-dispatch",) * 4 + ("bsmtp-milter",) * 2 + ("mta",) * 2
 
 
-def running(condition):
+def running(condition, title=""):
+    """Pids of the processes whose program meets the condition and whose command line has that title in it."""
     found = []
     for name in os.listdir("/proc"):
         try:
             if name.isdigit() and condition(os.readlink("/proc/%s/exe" % name)):
-                found.append(int(name))
+                with open("/proc/%s/cmdline" % name, encoding="utf-8", errors="replace") as line:
+                    if title in line.read():
+                        found.append(int(name))
         except OSError:
             pass
     return found
@@ -37,7 +42,16 @@ def kill(pids):
 
 
 def is_mta(exe):
-    return exe.startswith("/usr/lib/postfix/") or exe.endswith("/sendmail-mta")
+    return exe.startswith("/usr/lib/postfix/") or exe in ("/usr/libexec/sendmail/sendmail", "/usr/bin/procmail")
+
+
+def start_mta():
+    for _ in range(20):
+        if systemctl("is-active", MTA) == 0 or systemctl("start", MTA) == 0:
+            break
+        time.sleep(0.5)
+    if MTA == "sendmail" and not running(is_mta, "mqueue-client"):
+        subprocess.run(["/usr/sbin/sendmail-msp", "-L", "sm-msp-queue", "-Ac", "-q2s"], stdin=subprocess.DEVNULL, check=False)
 
 
 def systemctl(verb, unit):
@@ -57,12 +71,12 @@ def strike(victim):
             time.sleep(0.002)
         return False
     if victim == "mta":
-        dead = kill(running(is_mta))
+        pids = running(is_mta)
+        if MTA == "sendmail" and pids and RNG.random() < 0.5:
+            pids = [RNG.choice(pids)]
+        dead = kill(pids)
         time.sleep(RNG.uniform(0, 1))
-        for _ in range(20):
-            if systemctl("start", "postfix" if os.path.exists("/usr/lib/postfix") else "sendmail") == 0:
-                break
-            time.sleep(0.5)
+        start_mta()
         return dead > 0
     dead = systemctl("kill", victim) == 0
     time.sleep(RNG.uniform(0, 0.5))

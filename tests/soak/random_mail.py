@@ -3,9 +3,11 @@
 
   send --count N --minutes M --seed S --list FILE --corpus DIR    (in wan) from both domains to the other, until N were
        taken; FILE: a JSON line for each attempt. One whose final reply never came may have arrived, and counts as such.
-  account --list FILE --hub ROOT --athena ROOT [--proxy LOG] [--kills LOG...]    (outside) every message once, or its
-       sender told once. Prints totals as JSON, and what is wrong; exit 0 when nothing is.
-A message's place in the world is its X-Rig-Id line; from there on it must arrive octet for octet.
+  local --host HOST --seed S --list FILE    (in HOST) one every two seconds by its sendmail command, until FILE.calm exists
+  account --list FILE... --hub ROOT --athena ROOT [--pairing HUB-ATHENA] [--proxy LOG] [--kills LOG...]    (outside) every
+       message once, or its sender told once. Prints totals as JSON, and what is wrong; exit 0 when nothing is.
+A message's place in the world is its X-Rig-Id line; from there on it must arrive octet for octet, or where a sendmail had a
+hand in it, but for the folding of its address fields.
 """
 import argparse
 import collections
@@ -15,15 +17,38 @@ import pathlib
 import random
 import re
 import smtplib
+import subprocess
 import sys
 import threading
 import time
+
+from refold import refolded
 
 # direction: source address, server, sender, recipients
 DIRECTIONS = {"hub": ("10.99.0.67", "10.99.0.2", "alice@domain.com", ("user@domain.co.uk", "info@domain.co.uk")),
               "athena": ("10.99.0.68", "10.99.0.3", "carla@domain.co.uk", ("bob@domain.com", "user@domain.com"))}
 UNKNOWN_PERCENT = 2  # recipients who do not exist: their senders must be told
 HOSTS = ("hub", "athena")
+
+
+def octets(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def small(identity, direction, recipient, rng):
+    words = b" ".join(b"word%d" % rng.randrange(10 ** 6) for _ in range(rng.randrange(60)))
+    return (b"From: %s\r\nTo: %s\r\nDate: Sun, 22 Nov 2026 01:10:00 +0000\r\nSubject: %s\r\nMessage-ID: <%s@soak>\r\n\r\n"
+            b"%s\r\n.\r\n..\r\n" % (DIRECTIONS[direction][2].encode(), recipient.encode(), identity.encode(), identity.encode(), words))
+
+
+def marked(identity, data):
+    return b"X-Rig-Id: " + identity.encode() + b"\r\n" + data
+
+
+def note(out, identity, direction, recipient, data, outcome):
+    data = data.replace(b"\r\n", b"\n")
+    out.write(json.dumps({"id": identity, "from": direction, "to": recipient, "outcome": outcome, "at": time.time(),
+                          "octets": octets(data), "refolded": refolded(data)}) + "\n")
 
 
 class Sender:
@@ -47,18 +72,15 @@ class Sender:
             if self.rng.random() < 0.2:
                 body = self.rng.choice(self.corpus).read_bytes()
             else:
-                words = b" ".join(b"word%d" % self.rng.randrange(10 ** 6) for _ in range(self.rng.randrange(60)))
-                body = b"Subject: %s\r\nMessage-ID: <%s@soak>\r\n\r\n%s\r\n.\r\n..\r\n" % (
-                    identity.encode(), identity.encode(), words)
+                body = small(identity, direction, recipient, self.rng)
             due = self.began + self.taken * self.args.minutes * 60 / self.args.count
         time.sleep(max(0, due - time.time()))
-        return identity, direction, recipient, b"X-Rig-Id: " + identity.encode() + b"\r\n" + body
+        return identity, direction, recipient, marked(identity, body)
 
     def note(self, identity, direction, recipient, data, outcome):
         with self.lock:
             self.taken += outcome == "taken"
-            self.out.write(json.dumps({"id": identity, "from": direction, "to": recipient, "outcome": outcome,
-                                       "sha256": hashlib.sha256(data.replace(b"\r\n", b"\n")).hexdigest()}) + "\n")
+            note(self.out, identity, direction, recipient, data, outcome)
 
     def work(self):
         sessions = {}
@@ -103,11 +125,32 @@ def send(args):
     print("taken=%d attempts=%d" % (sender.taken, sender.number))
 
 
+def local(args):
+    rng, number = random.Random("%d %s" % (args.seed, args.host)), 0
+    with open(args.list, "w", encoding="ascii") as out:
+        while not pathlib.Path(args.list + ".calm").exists():
+            time.sleep(rng.expovariate(1 / 2))
+            number += 1
+            identity = "soak-%d-%s-%06d" % (args.seed, args.host, number)
+            _, _, sender, recipients = DIRECTIONS[args.host]
+            recipient = rng.choice(recipients)
+            data = marked(identity, small(identity, args.host, recipient, rng))
+            done = subprocess.run(["/usr/sbin/sendmail", "-i", "-f", sender, "--", recipient], input=data.replace(b"\r\n", b"\n"),
+                                  stderr=subprocess.DEVNULL, check=False)
+            note(out, identity, args.host, recipient, data, "unknown" if done.returncode else "taken")
+            out.flush()
+
+
+RECEIVED = re.compile(rb"(?m)^Received: (?:[^\n]|\n[ \t])*? id ([0-9A-Za-z]+)")
+
+
 class World:
     """What lies in the mailboxes and logs of both hosts."""
 
-    def __init__(self, roots):
-        self.copies = collections.defaultdict(list)   # id: (host, queue id, [parcel.index], sha256)
+    def __init__(self, roots, digest):
+        self.digest = digest
+        self.copies = collections.defaultdict(list)   # id: (host, queue id, [parcel.index], digest)
+        self.origins = collections.defaultdict(set)   # id: queue ids under which the sender's own MTA had it
         self.reports = collections.defaultdict(list)  # id: (host, queue id, names, outcome unknown)
         self.ambiguous = set()
         for host, root in roots.items():
@@ -123,10 +166,11 @@ class World:
         if not marks:
             return
         identity, head = marks[0].group(1).decode(), data[:marks[0].start()]
-        queue = re.search(rb"(?m)^Received: (?:[^\n]|\n[ \t])*? id ([0-9A-Za-z]+)", head)
+        queue = RECEIVED.search(head)
         queue = queue.group(1).decode() if queue else ""
         ours = re.search(rb"\(with BSMTP parcel\s+([0-9a-f]{44})\s+message\s+(\d+)/", head)
         names = ["%s.%s" % (ours.group(1).decode(), ours.group(2).decode())] if ours else []
+        beyond = RECEIVED.findall(head[ours.end():]) if ours else []
         if re.search(rb"(?mi)^Content-Type: multipart/report", head):
             action = re.search(rb"(?mi)^Action: (\S+)", data)
             if action and action.group(1).lower() == b"failed":
@@ -135,14 +179,15 @@ class World:
                 doubt = re.search(rb"(?i)outcome is unknown|not known", data)
                 self.reports[identity].append((host, queue, names, bool(doubt)))
             return
-        self.copies[identity].append((host, queue, names, hashlib.sha256(data[marks[0].start():]).hexdigest()))
+        self.origins[identity].add(tuple(word.decode() for word in beyond))
+        self.copies[identity].append((host, queue, names, self.digest(data[marks[0].start():])))
 
     def excused(self, names):
         """Does a line with outcome=ambiguous name the message, or the report?"""
         return any(name in self.ambiguous for name in names)
 
 
-def judge(jobs, world):
+def judge(jobs, world, digest_name):
     counts, wrong = collections.Counter(), []
     for job in jobs:
         identity = job["id"]
@@ -157,7 +202,7 @@ def judge(jobs, world):
         if not copies and not reports:
             counts["lost"] += 1
             wrong.append("lost: %s" % json.dumps(job))
-        if any(sha != job["sha256"] for *_, sha in copies):
+        if any(digest != job[digest_name] for *_, digest in copies):
             counts["changed"] += 1
             wrong.append("changed: %s %s" % (json.dumps(job), copies))
         # The same queue id twice: the MTA, killed in between, delivered once more what it had from us once.
@@ -165,6 +210,9 @@ def judge(jobs, world):
             distinct = {(host, queue): names for host, queue, names, _ in found}
             counts[what + ", by the MTA"] += len(found) - len(distinct)
             if len(distinct) > 1:
+                if what == "double" and len(world.origins[identity]) >= len(distinct):
+                    counts["double, taken twice by the sender's MTA"] += 1
+                    continue
                 kind = " with ambiguous" if world.excused(sum(distinct.values(), [])) else " without ambiguous"
                 counts[what + kind] += 1
                 if kind == " without ambiguous":
@@ -178,9 +226,9 @@ def judge(jobs, world):
 
 
 def account(args):
-    with open(args.list, encoding="ascii") as lines:
-        jobs = [json.loads(line) for line in lines]
-    counts, wrong = judge(jobs, World({"hub": args.hub, "athena": args.athena}))
+    digest = refolded if "sendmail" in args.pairing else octets
+    jobs = [json.loads(line) for name in args.list for line in pathlib.Path(name).read_text(encoding="ascii").splitlines()]
+    counts, wrong = judge(jobs, World({"hub": args.hub, "athena": args.athena}, digest), digest.__name__)
     result = {key: counts[key] for key in
               ("taken", "unknown", "refused", "delivered", "reported", "lost", "changed", "double with ambiguous",
                "double without ambiguous", "reported twice with ambiguous", "reported twice without ambiguous")}
@@ -213,11 +261,17 @@ def main():
     sub.add_argument("--corpus", required=True)
     sub.add_argument("--connections", type=int, default=6)
     sub.add_argument("--list", required=True)
+    sub = commands.add_parser("local")
+    sub.set_defaults(function=local)
+    sub.add_argument("--host", choices=HOSTS, required=True)
+    sub.add_argument("--seed", type=int, required=True)
+    sub.add_argument("--list", required=True)
     sub = commands.add_parser("account")
     sub.set_defaults(function=account)
     for name in HOSTS:
         sub.add_argument("--" + name, required=True, help="the root directory of that host")
-    sub.add_argument("--list", required=True)
+    sub.add_argument("--list", nargs="+", required=True)
+    sub.add_argument("--pairing", default="postfix-postfix")
     sub.add_argument("--proxy", default="")
     sub.add_argument("--kills", nargs="*", default=[])
     sub.add_argument("--show", type=int, default=20)
