@@ -188,7 +188,8 @@ class World:
 
 
 def judge(jobs, world, digest_name):
-    counts, wrong = collections.Counter(), []
+    """Totals, what is wrong, and what an MTA did by itself: its log must bear that out."""
+    counts, wrong, noted = collections.Counter(), [], []
     for job in jobs:
         identity = job["id"]
         copies, reports = world.copies.get(identity, []), world.reports.get(identity, [])
@@ -208,10 +209,13 @@ def judge(jobs, world, digest_name):
         # The same queue id twice: the MTA, killed in between, delivered once more what it had from us once.
         for what, found in (("double", copies), ("reported twice", reports)):
             distinct = {(host, queue): names for host, queue, names, _ in found}
-            counts[what + ", by the MTA"] += len(found) - len(distinct)
+            if len(found) > len(distinct):
+                counts[what + ", by the MTA"] += len(found) - len(distinct)
+                noted.append("%s, by the MTA: %s %s" % (what, identity, found))
             if len(distinct) > 1:
                 if what == "double" and len(world.origins[identity]) >= len(distinct):
                     counts["double, taken twice by the sender's MTA"] += 1
+                    noted.append("taken twice by the sender's MTA: %s %s %s" % (identity, sorted(world.origins[identity]), found))
                     continue
                 kind = " with ambiguous" if world.excused(sum(distinct.values(), [])) else " without ambiguous"
                 counts[what + kind] += 1
@@ -222,13 +226,13 @@ def judge(jobs, world, digest_name):
             counts["delivered and reported" + ("" if doubt else " as failed")] += 1
             if not doubt:
                 wrong.append("delivered and reported: %s %s %s" % (json.dumps(job), copies, reports))
-    return counts, wrong
+    return counts, wrong, noted
 
 
 def account(args):
     digest = refolded if "sendmail" in args.pairing else octets
     jobs = [json.loads(line) for name in args.list for line in pathlib.Path(name).read_text(encoding="ascii").splitlines()]
-    counts, wrong = judge(jobs, World({"hub": args.hub, "athena": args.athena}, digest), digest.__name__)
+    counts, wrong, noted = judge(jobs, World({"hub": args.hub, "athena": args.athena}, digest), digest.__name__)
     result = {key: counts[key] for key in
               ("taken", "unknown", "refused", "delivered", "reported", "lost", "changed", "double with ambiguous",
                "double without ambiguous", "reported twice with ambiguous", "reported twice without ambiguous")}
@@ -245,7 +249,7 @@ def account(args):
             kills.update(line.split()[1] for line in pathlib.Path(name).read_text(encoding="ascii").splitlines())
     result["kills"], result["killed"] = sum(kills.values()), dict(kills)
     print(json.dumps(result, indent=1))
-    for line in wrong[:args.show]:
+    for line in wrong[:args.show] + noted[:args.show]:
         print(line)
     return 1 if wrong else 0
 
