@@ -7,6 +7,8 @@
 #include <array>
 #include <csignal>
 #include <cstring>
+#include <tuple>
+#include <utility>
 
 #include "common/base/text.h"
 
@@ -16,9 +18,12 @@ namespace {
 constexpr int kTemporaryFailure = 75;
 
 // Read by the signal handler: plain arrays, filled while SIGALRM is blocked.
-std::array<char, 256> g_line{};        // NOLINT: state of a signal handler
-volatile std::size_t g_line_size = 0;  // NOLINT
-std::array<char, 1024> g_path{};       // NOLINT
+std::array<char, 256> g_line{};                // NOLINT: state of a signal handler
+volatile std::size_t g_line_size = 0;          // NOLINT
+volatile std::sig_atomic_t g_leads_group = 0;  // NOLINT
+using ScratchPath = std::array<char, 1024>;
+std::array<ScratchPath, 16> g_scratch{};  // NOLINT: "" is a free slot
+constexpr std::size_t kNoSlot = std::tuple_size_v<decltype(g_scratch)>;
 
 class AlarmBlocked {
  public:
@@ -37,8 +42,19 @@ class AlarmBlocked {
 };
 
 extern "C" void on_deadline(int /*signal*/) {
-  if (g_path[0] != '\0') {
-    ::unlink(g_path.data());
+  if (g_leads_group != 0) {
+    ::signal(SIGTERM, SIG_IGN);  // NOLINT(cert-err33-c): cannot fail for SIGTERM
+    ::kill(0, SIGTERM);
+  }
+  for (const ScratchPath& path : g_scratch) {
+    if (path[0] != '\0') {
+      ::unlink(path.data());
+    }
+  }
+  for (const ScratchPath& path : g_scratch) {  // directories are empty now
+    if (path[0] != '\0') {
+      ::rmdir(path.data());
+    }
   }
   // A lost line changes nothing: the exit status decides.
   const auto n = ::write(STDOUT_FILENO, g_line.data(), g_line_size);
@@ -71,16 +87,35 @@ void Deadline::arm(std::chrono::seconds limit, const std::string& what,
   ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 
+void Deadline::end_children_too() {
+  if (::getpgrp() == ::getpid() || ::setpgid(0, 0) == 0) {
+    g_leads_group = 1;
+  }
+}
+
 void Deadline::disarm() {
   const itimerval off{};
   ::setitimer(ITIMER_REAL, &off, nullptr);
 }
 
-void Deadline::cleanup(const std::string& path) {
+Deadline::Scratch::Scratch(const std::string& path) : slot_(kNoSlot) {
   const AlarmBlocked blocked;
-  const std::size_t n = path.size() < g_path.size() ? path.size() : 0;
-  std::memcpy(g_path.data(), path.data(), n);
-  g_path.at(n) = '\0';
+  const auto free = std::find_if(g_scratch.begin(), g_scratch.end(),
+                                 [](const ScratchPath& known) { return known[0] == '\0'; });
+  if (free == g_scratch.end() || path.size() >= free->size()) {
+    return;
+  }
+  std::memcpy(free->data(), path.c_str(), path.size() + 1);
+  slot_ = static_cast<std::size_t>(free - g_scratch.begin());
+}
+
+Deadline::Scratch::Scratch(Scratch&& other) noexcept : slot_(std::exchange(other.slot_, kNoSlot)) {}
+
+Deadline::Scratch::~Scratch() {
+  if (slot_ != kNoSlot) {
+    const AlarmBlocked blocked;
+    g_scratch.at(slot_)[0] = '\0';
+  }
 }
 
 }  // namespace bsmtp::os

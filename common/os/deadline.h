@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -17,9 +18,25 @@ class Deadline {
   static void arm(std::chrono::seconds limit, const std::string& what,
                   std::string_view reply_code = {});
   static void disarm();
-  // A file to unlink at expiry: the temporary file. "" forgets it. Paths over 1 KiB are not
-  // remembered. Disarm before the rename that commits: what is committed may be on its way.
-  static void cleanup(const std::string& path);
+  // From now on expiry also ends (SIGTERM) what this process has started, at whatever remove: a
+  // gpg that hangs would live on. Makes the process the leader of its process group.
+  static void end_children_too();
+
+  // A temporary file, or a directory that holds nothing but such, for as long as the object lives:
+  // removed at expiry. Sixteen paths of up to 1 KiB are known at once; what is beyond that is left
+  // to the sweep. Disarm before the rename that commits: what is committed may be on its way.
+  class Scratch {
+   public:
+    explicit Scratch(const std::string& path);
+    Scratch(Scratch&& other) noexcept;
+    Scratch& operator=(Scratch&&) = delete;
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+    ~Scratch();
+
+   private:
+    std::size_t slot_;
+  };
 };
 
 }  // namespace bsmtp::os

@@ -318,7 +318,11 @@ Status ensure_directory(FileOps& ops, const std::string& path, mode_t mode) {
     return Status::ok();
   }
   TRY(made);
-  return ops.chmod(path, mode);  // mkdir's mode passed the umask and lost setgid
+  const Status status = ops.chmod(path, mode);  // mkdir's mode passed the umask and lost setgid
+  if (!status.is_ok()) {
+    (void)ops.rmdir(path);  // or the next one would take it as it is
+  }
+  return status;
 }
 
 Result<std::string> read_file(FileOps& ops, const std::string& path, std::size_t limit) {

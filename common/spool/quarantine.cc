@@ -210,18 +210,18 @@ Status Quarantine::add_entry(const std::string& id, const std::string& raw_file,
   const std::string building = str_cat({tmp_directory_, "/", id});
   TRY(os::remove_tree(*ops_, building));  // of a process that died here
   TRY(os::ensure_directory(*ops_, building, kDirMode));
-  TRY_ASSIGN(os::File raw, ops_->open(raw_file, os::kReadOnly, 0));
-  TRY(ops_->fsync(raw));
-  TRY(os::write_file_atomically(*ops_, building, building, std::string(kEntryMeta),
-                                format_entry(entry), kFileMode));
   const std::string parcel = str_cat({building, "/", kParcelFile});
-  TRY(ops_->rename(raw_file, parcel));
-  Status done = ops_->fsync_dir(building);
-  if (done.is_ok()) {
-    done = ops_->rename_noreplace(building, entry_path(id));
-  }
-  if (!done.is_ok()) {
-    (void)ops_->rename(parcel, raw_file);
+  const auto build = [&]() -> Status {
+    TRY_ASSIGN(os::File raw, ops_->open(raw_file, os::kReadOnly, 0));
+    TRY(ops_->fsync(raw));
+    TRY(os::write_file_atomically(*ops_, building, building, std::string(kEntryMeta),
+                                  format_entry(entry), kFileMode));
+    TRY(ops_->rename(raw_file, parcel));
+    TRY(ops_->fsync_dir(building));
+    return ops_->rename_noreplace(building, entry_path(id));
+  };
+  if (Status done = build(); !done.is_ok()) {
+    (void)ops_->rename(parcel, raw_file);  // it may not be there yet
     (void)os::remove_tree(*ops_, building);
     return done;
   }

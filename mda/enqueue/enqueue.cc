@@ -28,7 +28,7 @@ Status store(const config::Config& config, const EnqueueRequest& request, Source
 
   TRY_ASSIGN(const std::string id, make_id(now));
   const auto options = item_options(config, spool.paths(), resolved.peer, id);
-  os::Deadline::cleanup(options.tmp_path);
+  const os::Deadline::Scratch scratch(options.tmp_path);
   TRY_ASSIGN(auto writer, spool::ItemWriter::create(ops, resolved.envelope, options));
   TRY_ASSIGN(const std::uint64_t octets, copy(message, writer));
   if (octets == 0) {
@@ -44,7 +44,6 @@ Status store(const config::Config& config, const EnqueueRequest& request, Source
     return Status::ok();
   };
   TRY(writer.commit(before_rename));
-  os::Deadline::cleanup("");
   log::enqueued(id, request.queue_id, resolved.peer, resolved.envelope.sender,
                 resolved.envelope.recipients.front().address, resolved.envelope.recipients.size(),
                 writer.text().facts().octets);

@@ -93,7 +93,6 @@ EnqueueHandler::EnqueueHandler(const config::Config& config, std::string peer_ar
       clock_(hooks.clock != nullptr ? *hooks.clock : system_clock()) {}
 
 void EnqueueHandler::reset() {
-  os::Deadline::cleanup("");
   shares_.clear();
   share_of_recipient_.clear();
   ready_.clear();
@@ -187,7 +186,7 @@ Status EnqueueHandler::rcpt(const mail::Recipient& recipient) {
 Status EnqueueHandler::open_item(Share& share) {
   TRY_ASSIGN(share.id, make_id(clock_.now()));
   const auto options = item_options(config_, spool_->paths(), share.peer, share.id);
-  os::Deadline::cleanup(options.tmp_path);  // of several the last; the sweep knows the others
+  share.scratch.emplace(options.tmp_path);
   TRY_ASSIGN(auto writer, spool::ItemWriter::create(ops_, share.envelope, options));
   share.writer.emplace(std::move(writer));
   return Status::ok();

@@ -12,6 +12,7 @@
 
 #include "common/config/config.h"
 #include "common/lmtp/server.h"
+#include "common/os/deadline.h"
 #include "common/spool/item.h"
 #include "common/spool/spool.h"
 #include "mda/enqueue/enqueue.h"
@@ -38,6 +39,7 @@ class EnqueueHandler final : public lmtp::Handler {
     std::string id;
     mail::Envelope envelope;
     Status status;
+    std::optional<os::Deadline::Scratch> scratch;
     std::optional<spool::ItemWriter> writer;
   };
   class Tee;

@@ -25,11 +25,18 @@ Result<mail::Envelope> read_envelope(os::FileOps& ops, const os::File& file,
 Acceptance::Acceptance(const spool::Spool& spool, std::string directory)
     : spool_(&spool),
       directory_(std::move(directory)),
-      writer_(std::make_unique<MessageWriter>(spool.ops(), directory_)) {}
+      writer_(std::make_unique<MessageWriter>(spool.ops(), directory_)) {
+  scratch_.reserve(3);
+  scratch_.emplace_back(directory_);
+  for (const auto name : {spool::kAcceptedMessagesName, spool::kAcceptedMetaName}) {
+    scratch_.emplace_back(str_cat({directory_, "/", name}));
+  }
+}
 
 Acceptance::Acceptance(Acceptance&& other) noexcept
     : spool_(other.spool_),
       directory_(std::exchange(other.directory_, "")),
+      scratch_(std::move(other.scratch_)),
       writer_(std::move(other.writer_)),
       refused_(other.refused_) {}
 

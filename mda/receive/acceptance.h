@@ -6,10 +6,12 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/config/config.h"
+#include "common/os/deadline.h"
 #include "common/parcel/opener.h"
 #include "common/spool/accepted.h"
 #include "common/spool/spool.h"
@@ -59,6 +61,7 @@ class Acceptance {
 
   const spool::Spool* spool_;
   std::string directory_;  // "" when committed or moved from
+  std::vector<os::Deadline::Scratch> scratch_;
   std::unique_ptr<MessageWriter> writer_;
   std::uint64_t refused_ = 0;
 };

@@ -6,6 +6,7 @@
 #include "common/config/config.h"
 #include "common/log/events.h"
 #include "common/log/log.h"
+#include "common/os/deadline.h"
 #include "common/os/fd_stream.h"
 #include "mda/agent/agent.h"
 #include "mda/agent/lmtp.h"
@@ -41,7 +42,8 @@ Status receive(int argc, const char* const* argv, mda::AgentOptions& agent) {
   log::set_level(log::level_from(config->log_level));
   mda::set_deadline(agent, config->agent_deadline);
   TRY(mda::become_service_user(config->spool_directory));
-  if (arguments.lmtp) {  // has an end mark, so nobody need watch the parent
+  os::Deadline::end_children_too();  // gpg, which on a failing disk can hang for ever
+  if (arguments.lmtp) {              // has an end mark, so nobody need watch the parent
     mda::Receiver receiver(config, os::real_file_ops(), system_clock());
     mda::ReceiveHandler handler(receiver, *config, arguments.request.peer);
     return mda::serve_standard_streams(handler, mda::ReceiveHandler::session_options(*config),

@@ -133,10 +133,12 @@ const char* to_string(ReceiveOutcome outcome) {
 
 // The mail as received, in inbound/tmp; removed unless someone moved it away.
 struct Receiver::Raw {
-  Raw(os::FileOps& file_ops, std::string file) : ops(&file_ops), path(std::move(file)) {}
+  Raw(os::FileOps& file_ops, std::string file)
+      : ops(&file_ops), path(std::move(file)), scratch(path) {}
   Raw(Raw&& other) noexcept
       : ops(other.ops),
         path(std::exchange(other.path, "")),
+        scratch(std::move(other.scratch)),
         sha256(std::move(other.sha256)),
         received(std::move(other.received)),
         size(other.size) {}
@@ -146,12 +148,12 @@ struct Receiver::Raw {
   ~Raw() {
     if (!path.empty()) {
       (void)os::remove_if_exists(*ops, path);
-      os::Deadline::cleanup("");
     }
   }
 
   os::FileOps* ops;
   std::string path;
+  os::Deadline::Scratch scratch;
   std::string sha256;
   std::string received;  // value of the topmost Received field, the host MTA's
   std::uint64_t size = 0;
@@ -200,7 +202,6 @@ Result<Receiver::Raw> Receiver::store_raw(const spool::Spool& spool, Source& inp
   const std::string path = str_cat({spool.paths().inbound_tmp(), "/", id, ".raw"});
   TRY_ASSIGN(os::File file, ops_.open(path, os::kCreateNew, spool::kFileMode));
   Raw raw(ops_, path);
-  os::Deadline::cleanup(path);
   os::FileSink sink(ops_, file);
   digest::Sha256Sink digest(&sink);
   LimitSink limit(digest, config_->max_parcel_bytes);
@@ -281,6 +282,9 @@ Result<ReceiveReport> Receiver::set_aside(const spool::Spool& spool, const Recei
   }
   const Status room =
       spool.require_free_now(static_cast<unsigned>(config_->free_percent_quarantine));
+  if (room.error_number() != 0) {
+    return room;  // how much is free is not known, so nothing is shed
+  }
   if (!room.is_ok()) {
     (void)quarantine.count(spool::QuarantineCounter::kShed);
     report.outcome = ReceiveOutcome::kShed;

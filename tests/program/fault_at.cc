@@ -195,6 +195,7 @@ void child(Handshake& shared, const Options& options) {
   std::vector<sock_filter> filter = make_filter(options.reads);
   sock_fprog code{static_cast<unsigned short>(filter.size()), filter.data()};
   long fd = -1;
+  ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // without its watcher it could not go on
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) {
     fd = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &code);
@@ -222,6 +223,7 @@ class Watcher {
     for (;;) {
       int status = 0;
       if (::waitpid(pid_, &status, WNOHANG) == pid_) {
+        ::kill(-pid_, SIGKILL);  // what it started and left behind cannot go on either
         return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
       }
       if (::poll(&watched, 1, 20) > 0 && (watched.revents & POLLIN) != 0) {

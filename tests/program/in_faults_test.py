@@ -119,7 +119,8 @@ class InFaults(FaultCase):
         """A program that lived took its files away, unless taking away was what failed."""
         failed = trace[fault.k] if fault.k else None
         if not fault.kills() and (not failed or failed.name not in
-                                  ("unlink", "unlinkat", "rmdir", "openat", "getdents64", "close")):
+                                  ("unlink", "unlinkat", "rmdir", "openat", "getdents64", "close",
+                                   "newfstatat")):
             self.assertEqual(self.left_over(), [], said)
 
     def test_child_killed(self):
@@ -172,6 +173,22 @@ class Pipe(InFaults):
             for fault in (Fault("--fail", k, errno.EIO), Fault("--kill-caller", k)):
                 with self.subTest(str(fault)):
                     self.assertTrue(self.run_one(fault))
+
+    def test_a_gpg_that_hangs_leaves_nothing_at_the_deadline(self):
+        if not self.words:
+            return
+        with open(self.site.config, encoding="ascii") as config:
+            text = config.read().replace("agent-deadline = 5s", "agent-deadline = 2s")
+        with open(self.site.config, "w", encoding="ascii") as config:
+            config.write(text)
+        self.run_one(Fault())
+        at = [k for k, call in enumerate(Trace(self.log).calls, 1)
+              if call.path.endswith("/gpg.conf") and call.name == "read"]
+        self.fresh()
+        told = self.act(Fault("--fail", at[-1], errno.EIO))  # which it reads for ever
+        self.assertEqual(told.returncode, 75)
+        self.assertIn(b"not done within 2 s", told.stdout)
+        self.assertEqual(self.left_over(), [])
 
 
 class Untrusted(Pipe):

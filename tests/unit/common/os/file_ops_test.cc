@@ -142,6 +142,14 @@ TEST(EnsureDirectory, GivesTheExactModeWhateverTheUmask) {
   EXPECT_TRUE(ensure_directory(real_file_ops(), dir / "f", 0700).is_temporary());
 }
 
+TEST(EnsureDirectory, LeavesNothingWithTheWrongModeBehind) {
+  const TempDir dir;
+  test::FaultyFileOps ops(dir.path());
+  ops.fail_at(2, EIO);  // the first is mkdir
+  EXPECT_TRUE(ensure_directory(ops, dir / "d", 0750).is_temporary());
+  EXPECT_THAT(names_in(dir.path()), IsEmpty());
+}
+
 TEST(RemoveTree, RemovesAllAndAcceptsNothing) {
   const TempDir dir;
   FileOps& ops = real_file_ops();
