@@ -15,8 +15,13 @@ namespace {
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-// Whether the reply says "this transaction is full", not "this address is bad".
-bool is_too_many(const Reply& reply) {
+// Whether the reply says "this transaction is full", not "this address is bad" (RFC 5321
+// 4.5.3.1.10). A permanent one can say so only when the transaction had room for others.
+bool is_too_many(const Reply& reply, bool others_accepted) {
+  if (reply.is_permanent()) {
+    return others_accepted &&
+           (reply.enhanced.empty() ? reply.code == 552 : reply.enhanced.substr(1) == ".5.3");
+  }
   return reply.code == 452 && (reply.enhanced.empty() || reply.enhanced == "4.5.3");
 }
 
@@ -141,7 +146,7 @@ void Client::take_rcpt_reply(Run& run, std::size_t index, Reply reply) {
     run.delivery.recipients[index].reply = std::move(reply);
     return;
   }
-  const bool too_many = is_too_many(reply);
+  const bool too_many = is_too_many(reply, run.any_accepted());
   const Status status = reply.to_status("RCPT");
   run.decide(index, Stage::kRcpt, reply, status);
   run.delivery.recipients[index].too_many_recipients = too_many;

@@ -57,8 +57,8 @@ struct RecipientResult {
   Stage stage = Stage::kText;
   Reply reply;
   Status status;  // ok, or why not: what a DSN or a deferral should say
-  // 452 / 4.5.3 at RCPT: this transaction was full, not a fault of the address
-  // (RFC 5321 4.5.3.1.10): send it again in another transaction.
+  // 452 or 4.5.3 at RCPT, or 552 or 5.5.3 after others were accepted: this transaction was full,
+  // not a fault of the address (RFC 5321 4.5.3.1.10): send it again in another transaction.
   bool too_many_recipients = false;
 };
 

@@ -89,7 +89,7 @@ void apply_delivery(const smtp::Delivery& delivery, TimePoint now, const ExpiryR
       state.again = true;
       state.fate = Fate::kOpen;
       state.status = result.status;
-    } else if (result.status.is_permanent()) {
+    } else if (result.status.is_permanent() && !result.too_many_recipients) {
       state.fate = Fate::kFailed;
       state.status = result.status;
     } else {

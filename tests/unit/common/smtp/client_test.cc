@@ -115,6 +115,29 @@ TEST(Client, TellsEachRecipientsFate) {
   }
 }
 
+TEST(Client, AFullTransactionIsNoFaultOfTheAddress) {
+  const struct {
+    const char* reply;
+    bool first;  // nobody was accepted before it
+    bool too_many;
+  } cases[] = {{"552 too many recipients", false, true}, {"552 too many recipients", true, false},
+               {"552 5.5.3 too many", false, true},      {"550 5.5.3 too many", false, true},
+               {"550 5.5.3 too many", true, false},      {"552 5.2.2 mailbox full", false, false},
+               {"550 no such user", false, false},       {"452 4.5.3 too many", true, true}};
+  for (const auto& row : cases) {
+    SCOPED_TRACE(row.reply);
+    Session session(scripted([&](const std::string& command) -> std::string {
+      return command == "RCPT TO:<full@y>" ? std::string(row.reply) + "\r\n" : "";
+    }));
+    const auto envelope =
+        row.first ? envelope_to({"full@y", "yes@y"}) : envelope_to({"yes@y", "full@y"});
+    const Delivery got = send_text(session.client(), envelope, "x\r\n");
+    EXPECT_EQ(got.accepted(), 1U);
+    EXPECT_EQ(got.recipients[row.first ? 0 : 1].too_many_recipients, row.too_many);
+    session.done();
+  }
+}
+
 TEST(Client, RefusedMailOrDataIsEverybodysFate) {
   const struct {
     const char* name;

@@ -57,6 +57,19 @@ TEST(SettlementTest, EachAnswerHasItsFate) {
   EXPECT_FALSE(wants_retry_now(states));
 }
 
+TEST(SettlementTest, TooManyIsNobodysFailureWhateverItsCode) {
+  for (const int text_reply : {250, 550}) {
+    auto states = plan_recipients(envelope(2), {});
+    smtp::Delivery delivery;
+    delivery.recipients = {answer(text_reply, smtp::Stage::kText), answer(552)};
+    delivery.recipients[1].too_many_recipients = true;
+    apply_delivery(delivery, kNow, kLater, states);
+    EXPECT_EQ(states[0].fate, text_reply == 250 ? Fate::kDelivered : Fate::kFailed);
+    EXPECT_EQ(states[1].fate, Fate::kOpen);
+    EXPECT_EQ(wants_retry_now(states), text_reply == 250);
+  }
+}
+
 TEST(SettlementTest, AmbiguousLeavesAllOpen) {
   auto states = plan_recipients(envelope(1), {});
   smtp::Delivery delivery;
