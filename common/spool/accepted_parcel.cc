@@ -27,7 +27,8 @@ Result<Fields> read_fields(os::FileOps& ops, const std::string& directory) {
 }
 
 Deferral deferral_of(const Fields& fields) {
-  return {fields.get_number("attempts"), fields.get_time("next").value_or(TimePoint())};
+  return {fields.get_number("attempts"), fields.get_time("next").value_or(TimePoint()),
+          fields.get_number("damaged")};
 }
 
 // "1-3,7": at least one, ascending, none twice, none above `count`.
@@ -75,6 +76,9 @@ std::string format_deferral(const Deferral& deferral, const std::vector<std::uin
   Fields fields;
   fields.set_number("attempts", deferral.attempts);
   fields.set_time("next", deferral.next);
+  if (deferral.damaged != 0) {
+    fields.set_number("damaged", deferral.damaged);
+  }
   const std::string list = format_ranges(open);
   if (list.size() <= kMaxOpenList) {
     fields.set("open", list);

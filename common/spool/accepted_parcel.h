@@ -26,7 +26,8 @@ inline constexpr std::string_view kDeferralName = "state";
 
 struct Deferral {
   std::uint64_t attempts = 0;
-  TimePoint next{};  // not to be tried before
+  TimePoint next{};           // not to be tried before
+  std::uint64_t damaged = 0;  // messages that could not be read at the last attempt
 };
 // The file `state` of a directory.
 Result<Deferral> read_deferral(os::FileOps& ops, const std::string& directory);

@@ -5,7 +5,7 @@
 #include "common/base/text.h"
 #include "common/base/units.h"
 #include "common/os/file_ops.h"
-#include "common/spool/accepted.h"
+#include "common/spool/accepted_parcel.h"
 #include "common/spool/heartbeat.h"
 #include "common/spool/parcel_dir.h"
 #include "common/spool/receipt_times.h"
@@ -17,8 +17,6 @@
 
 namespace bsmtp::mda::ctl {
 namespace {
-
-constexpr std::size_t kMetaHead = 4096;
 
 struct PeerStatus {
   std::string name;
@@ -39,7 +37,7 @@ struct PeerStatus {
 struct Overview {
   std::vector<PeerStatus> peers;
   std::map<std::string, std::uint64_t> inbound;  // accepted, deferred, returns, notices
-  std::vector<std::string> damaged;              // accepted or deferred, without a readable meta
+  std::vector<std::string> damaged;              // accepted or deferred: PATH: what is wrong
   std::optional<TimePoint> oldest_accepted;
   std::optional<TimePoint> oldest_deferred;
   std::uint64_t quarantined = 0;
@@ -113,36 +111,26 @@ Result<PeerStatus> peer_status(const spool::Spool& spool, const std::string& nam
   return peer;
 }
 
-// "accepted: 20261122T011000Z" stands among the first lines of meta; all of it may be large.
-std::optional<TimePoint> accepted_since(os::FileOps& ops, const std::string& directory) {
-  constexpr std::string_view kKey = "\naccepted: ";
-  auto file = ops.open(str_cat({directory, "/", spool::kAcceptedMetaName}), os::kReadOnly, 0);
-  if (!file.is_ok()) {
-    return std::nullopt;
-  }
-  std::string head(kMetaHead, '\0');
-  const auto got = ops.read_at(*file, head, 0);
-  head.resize(got.is_ok() ? *got : 0);
-  const std::size_t at = head.find(kKey);
-  if (at == std::string::npos) {
-    return std::nullopt;
-  }
-  const std::size_t begin = at + kKey.size();
-  const auto when = parse_iso(head.substr(begin, head.find('\n', begin) - begin));
-  return when.is_ok() ? std::optional(when.value()) : std::nullopt;
-}
-
-// The oldest parcel's time into `oldest`.
+// A parcel that a dispatcher takes away meanwhile is no problem.
 Status look_at_accepted(const spool::Spool& spool, const std::string& directory, Overview& status,
                         std::optional<TimePoint>& oldest) {
   TRY_ASSIGN(const auto names, spool.ops().list(directory));
   for (const std::string& name : names) {
     const std::string path = str_cat({directory, "/", name});
-    const auto since = accepted_since(spool.ops(), path);
-    if (!since && spool.ops().stat(path).is_ok()) {
-      status.damaged.push_back(path);
-    } else if (since && (!oldest || *since < *oldest)) {
-      oldest = since;
+    const auto parcel = spool::AcceptedParcel::load(spool.ops(), path);
+    if (!parcel.is_ok()) {
+      if (spool.ops().stat(path).is_ok()) {
+        status.damaged.push_back(str_cat({path, ": ", parcel.status().text()}));
+      }
+      continue;
+    }
+    if (!oldest || parcel->meta().accepted < *oldest) {
+      oldest = parcel->meta().accepted;
+    }
+    if (const auto damaged = parcel->deferral().damaged; damaged != 0) {
+      status.damaged.push_back(str_cat({path, ": ", std::to_string(damaged),
+                                        " of its messages cannot be read or are not as they were "
+                                        "accepted; the log names them"}));
     }
   }
   return Status::ok();
@@ -188,9 +176,7 @@ void find_inbound_problems(const config::Config& config, TimePoint now, Overview
                               " is past delivery-expire and cannot be settled; see `bsmtpctl "
                               "parcel list` and the alarms in the log");
   }
-  for (const std::string& path : status.damaged) {
-    status.problems.push_back(path + " has no readable meta; its messages are not delivered");
-  }
+  status.problems.insert(status.problems.end(), status.damaged.begin(), status.damaged.end());
 }
 
 void find_receipt_problems(const PeerStatus& peer, std::chrono::seconds resend_after, TimePoint now,

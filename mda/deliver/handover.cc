@@ -4,9 +4,38 @@
 #include "common/base/text.h"
 #include "common/base/units.h"
 #include "common/digest/sha256.h"
+#include "common/mail/address.h"
 #include "common/mail/header.h"
+#include "common/mail/line.h"
 
 namespace bsmtp::mda {
+namespace {
+
+// Passes stuffed text on and digests what it says.
+class TextDigest final : public Sink {
+ public:
+  explicit TextDigest(Sink& next) : next_(next) {}
+  Status write(std::string_view data) override {
+    TRY(plain_.write(data));
+    return next_.write(data);
+  }
+  std::string hex() { return digest_.hex(); }
+
+ private:
+  Sink& next_;
+  digest::Sha256Sink digest_{nullptr};
+  mail::Unstuffer plain_{digest_};
+};
+
+struct SevenBitScan final : Sink {
+  Status write(std::string_view data) override {
+    seven_bit = seven_bit && mail::is_ascii(data);
+    return Status::ok();
+  }
+  bool seven_bit = true;
+};
+
+}  // namespace
 
 std::string handover_lines(const spool::AcceptedMeta& meta, std::uint64_t index,
                            const std::string& host, TimePoint now) {
@@ -23,12 +52,27 @@ std::string handover_lines(const spool::AcceptedMeta& meta, std::uint64_t index,
 }
 
 Status write_handover(const spool::ItemReader& item, const std::string& lines,
-                      const std::string& authserv_id, Sink& out) {
+                      const std::string& authserv_id, const std::string& text_digest, Sink& out,
+                      Status& damage) {
   TRY(out.write(lines));
   mail::HeaderFilter filter(out, true, mail::remove_authentication_results({authserv_id}));
+  TextDigest digest(filter);
   const auto text = item.stuffed_text();
-  TRY(copy(*text, filter).status());
+  TRY(copy(*text, digest).status());
+  if (digest.hex() != text_digest) {
+    damage = Status::temporary(
+        "4.3.0", str_cat({item.path(), ": a message is not as it was accepted (SHA-256 is not ",
+                          printable(text_digest, 64), " any more); look at the disk"}));
+    return damage;
+  }
   return filter.finish();
+}
+
+Result<bool> is_seven_bit(const spool::ItemReader& item) {
+  SevenBitScan scan;
+  const auto text = item.stuffed_text();
+  TRY(copy(*text, scan).status());
+  return scan.seven_bit;
 }
 
 std::string recipient_key(const std::string& sender, const std::string& recipient,

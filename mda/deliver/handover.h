@@ -20,9 +20,15 @@ namespace bsmtp::mda {
 std::string handover_lines(const spool::AcceptedMeta& meta, std::uint64_t index,
                            const std::string& host, TimePoint now);
 
-// The stuffed text of `item` as it goes out, into `out`.
+// The stuffed text of `item` as it goes out, into `out`. Sets `damage` and fails with it, temporary
+// 4.3.0, when the text is not the one that was accepted: its SHA-256 is not `text_digest`. That is
+// known at its end only, so no end dot may follow.
 Status write_handover(const spool::ItemReader& item, const std::string& lines,
-                      const std::string& authserv_id, Sink& out);
+                      const std::string& authserv_id, const std::string& text_digest, Sink& out,
+                      Status& damage);
+
+// No octet of the text has the high bit set: it needs no 8BITMIME. Reads it all.
+Result<bool> is_seven_bit(const spool::ItemReader& item);
 
 // Key of one recipient of one message in the ledger: SHA-256(sender NUL recipient NUL digest).
 std::string recipient_key(const std::string& sender, const std::string& recipient,

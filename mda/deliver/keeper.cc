@@ -119,6 +119,7 @@ void ParcelKeeper::conclude(OpenParcel& parcel) {
   } else {
     spool::Deferral state = parcel.dir.deferral();
     ++state.attempts;
+    state.damaged = parcel.damaged;
     state.next = shared_.clock.now() + back_off(state.attempts, shared_.config->retry_initial,
                                                 shared_.config->retry_maximum);
     status = parcel.dir.defer(state, parcel.finished);

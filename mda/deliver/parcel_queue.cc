@@ -157,6 +157,14 @@ void ParcelQueue::give_back(const Job& job, bool first) {
   messages_.notify_one();
 }
 
+void ParcelQueue::set_aside(const Job& job) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ++job.parcel->damaged;
+  }
+  settled(job, false);
+}
+
 void ParcelQueue::settled(const Job& job, bool finished) {
   const std::lock_guard<std::mutex> lock(mutex_);
   OpenParcel& parcel = *job.parcel;

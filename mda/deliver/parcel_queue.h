@@ -34,6 +34,7 @@ struct OpenParcel {
   std::size_t in_work = 0;
   std::vector<std::uint64_t> finished;
   std::vector<std::uint64_t> unfinished;
+  std::uint64_t damaged = 0;                 // of the unfinished: cannot be read
   std::map<std::uint64_t, unsigned> broken;  // message -> connections lost on it
 };
 
@@ -69,6 +70,8 @@ class ParcelQueue {
   void give_back(const Job& job, bool first);
   // After the parcel's last message the keeper is given it to conclude and forget().
   void settled(const Job& job, bool finished);
+  // The same for a message that cannot be read: it stays unfinished.
+  void set_aside(const Job& job);
   // How often the connection broke on this message, this time included.
   unsigned count_broken(const Job& job);
 

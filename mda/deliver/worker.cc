@@ -132,18 +132,22 @@ void DeliveryWorker::look_up_together(std::vector<Attempt>& taken) {
   upcoming_ = taken[good].job;
 }
 
-void DeliveryWorker::put_back(const Attempt& attempt) {
-  const spool::AcceptedMeta& meta = meta_of(attempt.job);
+void DeliveryWorker::clear_note(const Attempt& attempt) {
   if (attempt.gate) {
-    // Not a word of it was sent. If this fails, it is merely called ambiguous after a restart.
+    // If this fails, it is merely called ambiguous after a restart.
     const Status cleared = journal_.run([&](ledger::Ledger& ledger) {
+      const spool::AcceptedMeta& meta = meta_of(attempt.job);
       return ledger.clear_attempt(meta.peer, meta.parcel_id, attempt.job.message);
     });
     if (!cleared.is_ok()) {
       log::trouble("ledger", cleared);
     }
   }
-  shared_.queue.release_keys(meta.peer, attempt.owned_keys);
+}
+
+void DeliveryWorker::put_back(const Attempt& attempt) {
+  clear_note(attempt);
+  shared_.queue.release_keys(meta_of(attempt.job).peer, attempt.owned_keys);
   shared_.queue.give_back(attempt.job, true);
 }
 

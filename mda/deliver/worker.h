@@ -44,6 +44,7 @@ class DeliveryWorker {
     std::optional<spool::ItemReader> item;
     std::optional<mail::Envelope> envelope;  // of the transaction, once it was asked for
     std::vector<RecipientState> states;
+    Status damage;  // of the text, found while it was sent
     std::vector<std::string> owned_keys;
     std::vector<std::string> duplicates;  // recipients that another parcel has served
     ledger::Journal::Ticket gate;         // of the note that it is under way
@@ -57,10 +58,12 @@ class DeliveryWorker {
   // Makes the messages after the one in hand ready: ahead_, up to one that must wait (upcoming_).
   void prefetch();
   void look_up_together(std::vector<Attempt>& taken);
+  // Nothing of it can have been accepted: takes back the note that it was under way.
+  void clear_note(const Attempt& attempt);
   // Before any of its text was sent.
   void put_back(const Attempt& attempt);
   void put_back_ahead();
-  static const mail::Envelope& envelope_of(Attempt& attempt);
+  const mail::Envelope& envelope_of(Attempt& attempt) const;
   void log_duplicates(const Attempt& attempt) const;
   Status prepare(Attempt& attempt);
   Status open_reader();

@@ -98,6 +98,12 @@ void DeliveryWorker::hand_over(Attempt attempt) {
   shared_.pauses = 0;
   refusals_ = 0;
   const smtp::Delivery delivery = transact(attempt);
+  if (!attempt.damage.is_ok()) {
+    clear_note(attempt);
+    shared_.queue.release_keys(meta_of(attempt.job).peer, attempt.owned_keys);
+    unreadable(attempt.job, attempt.damage);
+    return;
+  }
   if (delivery.outcome == smtp::Outcome::kNotSent && !interrupted_ &&
       shared_.queue.count_broken(attempt.job) < kMaxBroken) {
     // Surely not accepted; the next connection will do, or show that it is this message's fault.
@@ -114,9 +120,17 @@ void DeliveryWorker::hand_over(Attempt attempt) {
   settle(std::move(attempt));
 }
 
-const mail::Envelope& DeliveryWorker::envelope_of(Attempt& attempt) {
+const mail::Envelope& DeliveryWorker::envelope_of(Attempt& attempt) const {
   if (!attempt.envelope) {
     attempt.envelope = remaining_envelope(attempt.item->envelope(), attempt.states);
+    // All that came through a pipe is labelled 8BITMIME. Where that is not offered, it is the text
+    // that counts; what is 8-bit, or cannot be read, stays with the label and is deferred.
+    if (attempt.envelope->body == "8BITMIME" && !mta_.extensions().eightbit) {
+      const auto seven_bit = is_seven_bit(*attempt.item);
+      if (seven_bit.is_ok() && *seven_bit) {
+        attempt.envelope->body.clear();
+      }
+    }
   }
   return *attempt.envelope;
 }
@@ -128,7 +142,9 @@ smtp::Delivery DeliveryWorker::transact(Attempt& attempt) {
   const auto write_text = [&](Sink& sink) {
     gate_status = journal_.wait(attempt.gate);
     TRY(*gate_status);
-    return write_handover(*attempt.item, lines, shared_.config->host, sink);
+    const auto& message = meta_of(attempt.job).messages.at(message_index(attempt.job) - 1);
+    return write_handover(*attempt.item, lines, shared_.config->host, message.text_digest, sink,
+                          attempt.damage);
   };
   smtp::Client::Hooks hooks;
   hooks.meanwhile = [this, &attempt] {  // the MTA is thinking then
@@ -323,7 +339,7 @@ void DeliveryWorker::unreadable(const ParcelQueue::Job& job, const Status& why) 
   log::alarm(str_cat({meta_of(job).parcel_id, ".", std::to_string(job.message)}),
              str_cat({"message cannot be read, the others go on: ", why.text()}));
   flush();
-  shared_.queue.settled(job, false);
+  shared_.queue.set_aside(job);
 }
 
 void DeliveryWorker::mta_down(Attempt attempt, const Status& why) {

@@ -197,6 +197,35 @@ class Inbound(Case):
                         shutil.rmtree(self.place("inbound", where, name))
         self.each(scenario, DAMAGE)
 
+    def test_a_text_with_one_flipped_bit_is_not_delivered(self):
+        def a_bit(path, long):
+            """In the header of a short text, and at the end of one that is not read at once."""
+            with open(path, "r+b") as file:
+                octets = file.read()
+                for at in (octets.index(b"Subject: mail 2") + 3, octets.rindex(long[-7:]) + 2):
+                    file.seek(at)
+                    file.write(bytes([octets[at] ^ 1]))
+
+        def scenario(self, damage):
+            long = text_of("long") + b"x y z\r\n" * 50000
+            parcel = self.site.accept([("<ann@d.co.uk>", ["<%s@domain.com>" % name], text)
+                                       for name, text in (("one", text_of(1)), ("two", text_of(2)),
+                                                          ("three", text_of(3)), ("long", long),
+                                                          ("five", text_of(5)))])
+            path = self.place("inbound", "accepted", "remote1." + parcel, "messages")
+            damage(path, long)
+            for _ in range(2):
+                log = self.site.once(expect=None)
+                self.site.set_next(-1, "inbound", "deferred")
+                self.assertEqual(self.recipients(),
+                                 ["RCPT TO:<%s" % name for name in ("five", "one", "three")])
+                for number in (2, 4):
+                    self.assertRegex(log, r"%s\.%d: alarm .*not as it was accepted"
+                                     % (parcel, number))
+                self.assertNotIn("ambiguous", log)
+                self.assertIn("PROBLEM", self.problems())
+        self.each(scenario, [a_bit])
+
     def probe(self):
         parcel = self.accept("probe")
         files = self.files_of(parcel)

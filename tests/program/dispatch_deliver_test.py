@@ -247,6 +247,30 @@ class Fails(Case):
         (_, report), = self.dsns()
         self.assertEqual(self.fields(report)[1][0]["Action"], "relayed")
 
+    def test_without_8bitmime_only_what_needs_it_waits(self):
+        for greeting in ("250 test", "500 5.5.1 EHLO what?"):
+            word = greeting[:3]
+            with self.subTest(greeting):
+                self.resubmit.script = lambda command, _, greeting=greeting: (
+                    greeting if command.startswith("EHLO") else
+                    "250 test" if command.startswith("HELO") else None)
+                self.site.accept([("<a@d.co.uk> BODY=8BITMIME", ["<%s@domain.com>" % name], text)
+                                  for name, text in (("seven", text_of(word)),
+                                                     ("eight", text_of("grün " + word)),
+                                                     ("long", text_of(word) + b"x\r\n" * 50000))])
+                log = self.site.once()
+                self.assertEqual(sorted((m["mail"], m["rcpts"]) for m in self.resubmit.taken()),
+                                 [("MAIL FROM:<a@d.co.uk>", ["RCPT TO:<%s@domain.com>" % name])
+                                  for name in ("long", "seven")])
+                self.assertRegex(log, r"to=<eight@domain.com> .*4\.6\.3.*8BITMIME")
+                self.resubmit.script = lambda command, _: None
+                self.site.set_next(-1, "inbound", "deferred")
+                self.site.once()
+                self.assertEqual(self.resubmit.taken()[-1]["mail"],
+                                 "MAIL FROM:<a@d.co.uk> BODY=8BITMIME")
+                self.assert_empty()
+                self.resubmit.messages.clear()
+
     def test_eight_bit_and_utf8_addresses(self):
         self.refuse({"RCPT": "550 5.1.1 no"})
         self.site.accept([("<jörg@d.co.uk> SMTPUTF8 BODY=8BITMIME", ["<ünal@domain.com>"],
@@ -398,19 +422,28 @@ class Waits(Case):
         self.assertEqual(len(self.resubmit.taken()), 1)
         self.assert_empty()
 
-    def test_452_too_many_recipients_splits_and_delivers_to_all(self):
-        def script(command, session):
-            if command.startswith("RCPT") and len(session["rcpts"]) >= 20:
-                return "452 4.5.3 too many recipients"
-            return None
-        self.resubmit.script = script
-        self.site.accept([("<a@d.co.uk>", ["<r%d@domain.com>" % n for n in range(70)],
-                           text_of(1))])
+    def test_too_many_recipients_split_and_all_are_delivered(self):
+        for reply in ("452 4.5.3 too many recipients", "552 too many", "550 5.5.3 too many"):
+            with self.subTest(reply):
+                self.resubmit.script = lambda command, session, reply=reply: (
+                    reply if command.startswith("RCPT") and len(session["rcpts"]) >= 20 else None)
+                self.resubmit.messages.clear()
+                self.site.accept([("<a@d.co.uk>", ["<r%d@domain.com>" % n for n in range(70)],
+                                   text_of(reply))])
+                self.site.once()
+                sizes = [len(m["rcpts"]) for m in self.resubmit.taken()]
+                self.assertEqual(sizes, [20, 20, 20, 10])
+                self.assertEqual(len({r for m in self.resubmit.taken() for r in m["rcpts"]}), 70)
+                self.assertEqual(self.submit.taken(), [])
+                self.assert_empty()
+
+    def test_a_mailbox_over_quota_is_told_although_others_have_room(self):
+        self.resubmit.script = lambda command, _: ("552 5.2.2 mailbox full" if "full@" in command
+                                                   else None)
+        self.site.accept([("<a@d.co.uk>", ["<b@domain.com>", "<full@domain.com>"], text_of(1))])
         self.site.once()
-        sizes = [len(m["rcpts"]) for m in self.resubmit.taken()]
-        self.assertEqual(sizes, [20, 20, 20, 10])
-        self.assertEqual(len({r for m in self.resubmit.taken() for r in m["rcpts"]}), 70)
-        self.assert_empty()
+        (_, report), = self.dsns()
+        self.assertEqual(self.fields(report)[1][0]["Status"], "5.2.2")
 
     def test_lost_connection_before_the_text_ends_costs_nothing(self):
         answers = iter(["CLOSE"])
