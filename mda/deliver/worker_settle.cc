@@ -29,6 +29,10 @@ const spool::AcceptedMeta& meta_of(const ParcelQueue::Job& job) {
   return job.parcel->dir.meta();
 }
 
+const spool::AcceptedMessage& message_of(const ParcelQueue::Job& job) {
+  return meta_of(job).messages.at(message_index(job) - 1);
+}
+
 }  // namespace
 
 ledger::Journal::Operation settle_operation(const std::string& peer, const std::string& parcel_id,
@@ -123,6 +127,9 @@ void DeliveryWorker::hand_over(Attempt attempt) {
 const mail::Envelope& DeliveryWorker::envelope_of(Attempt& attempt) const {
   if (!attempt.envelope) {
     attempt.envelope = remaining_envelope(attempt.item->envelope(), attempt.states);
+    if (attempt.envelope->size) {  // what the peer said of it is no more than a guess
+      attempt.envelope->size = message_of(attempt.job).text_bytes;
+    }
     // All that came through a pipe is labelled 8BITMIME. Where that is not offered, it is the text
     // that counts; what is 8-bit, or cannot be read, stays with the label and is deferred.
     if (attempt.envelope->body == "8BITMIME" && !mta_.extensions().eightbit) {
@@ -142,9 +149,8 @@ smtp::Delivery DeliveryWorker::transact(Attempt& attempt) {
   const auto write_text = [&](Sink& sink) {
     gate_status = journal_.wait(attempt.gate);
     TRY(*gate_status);
-    const auto& message = meta_of(attempt.job).messages.at(message_index(attempt.job) - 1);
-    return write_handover(*attempt.item, lines, shared_.config->host, message.text_digest, sink,
-                          attempt.damage);
+    return write_handover(*attempt.item, lines, shared_.config->host,
+                          message_of(attempt.job).text_digest, sink, attempt.damage);
   };
   smtp::Client::Hooks hooks;
   hooks.meanwhile = [this, &attempt] {  // the MTA is thinking then
@@ -304,7 +310,7 @@ Status DeliveryWorker::write_notices(const Attempt& attempt) {
                               meta.accepted,
                               now,
                               true};
-  const std::uint64_t octets = meta.messages.at(message_index(attempt.job) - 1).text_bytes;
+  const std::uint64_t octets = message_of(attempt.job).text_bytes;
   for (const auto& group : groups) {
     TRY(write_dsn(subject, NoticeKind::kFailure, *attempt.item, octets, group));
   }

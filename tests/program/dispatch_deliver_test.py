@@ -271,6 +271,13 @@ class Fails(Case):
                 self.assert_empty()
                 self.resubmit.messages.clear()
 
+    def test_the_size_that_is_announced_is_the_true_one(self):
+        text = text_of(1)
+        self.site.accept([("<a@d.co.uk> SIZE=1", ["<b@domain.com>"], text)])
+        self.site.once()
+        self.assertEqual(self.resubmit.taken()[0]["mail"],
+                         "MAIL FROM:<a@d.co.uk> SIZE=%d" % len(crlf(text)))
+
     def test_eight_bit_and_utf8_addresses(self):
         self.refuse({"RCPT": "550 5.1.1 no"})
         self.site.accept([("<jörg@d.co.uk> SMTPUTF8 BODY=8BITMIME", ["<ünal@domain.com>"],
