@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/text.h"
+#include "common/mail/utf8.h"
 
 namespace bsmtp::mail {
 namespace {
@@ -26,32 +27,6 @@ bool is_atext(char c) {
          std::string_view("!#$%&'*+-/=?^_`{|}~").find(c) != std::string_view::npos;
 }
 
-// Length of the UTF-8 sequence at the front, 0 when it is none (RFC 3629 4).
-std::size_t sequence_length(std::string_view s) {
-  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(s[i]); };
-  const unsigned char c = at(0);
-  if (c < 0x80) return 1;
-  std::size_t n = 0;
-  unsigned char low = 0x80;
-  unsigned char high = 0xBF;
-  if (c >= 0xC2 && c <= 0xDF) {
-    n = 2;
-  } else if (c >= 0xE0 && c <= 0xEF) {
-    n = 3;
-    low = c == 0xE0 ? 0xA0 : low;
-    high = c == 0xED ? 0x9F : high;  // no surrogates
-  } else if (c >= 0xF0 && c <= 0xF4) {
-    n = 4;
-    low = c == 0xF0 ? 0x90 : low;
-    high = c == 0xF4 ? 0x8F : high;
-  }
-  if (n == 0 || s.size() < n || at(1) < low || at(1) > high) return 0;
-  for (std::size_t i = 2; i < n; ++i) {
-    if ((at(i) & 0xC0U) != 0x80) return 0;
-  }
-  return n;
-}
-
 Status bad_address(std::string_view address, std::string_view why) {
   return Status::permanent("5.1.3", str_cat({"address <", printable(address, 300), ">: ", why}));
 }
@@ -64,7 +39,7 @@ bool is_ascii(std::string_view text) {
 
 bool is_clean_utf8(std::string_view text) {
   while (!text.empty()) {
-    const std::size_t n = sequence_length(text);
+    const std::size_t n = utf8_length(text);
     if (n == 0 || is_control(text[0])) return false;
     // C1 controls (U+0080 to U+009F) are controls for a terminal as well.
     if (n == 2 && text[0] == '\xC2' && static_cast<unsigned char>(text[1]) < 0xA0) return false;

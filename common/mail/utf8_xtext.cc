@@ -4,38 +4,23 @@
 #include <array>
 #include <cstdint>
 #include <cstdio>
-#include <tuple>
-#include <utility>
+
+#include "common/mail/utf8.h"
 
 namespace bsmtp::mail {
 namespace {
 
-// Length and code point of the UTF-8 sequence that begins `s`; length 0 when it is malformed.
-std::pair<std::size_t, std::uint32_t> decode_utf8(std::string_view s) {
-  const auto first = static_cast<unsigned char>(s.front());
-  std::size_t length = 0;
-  std::uint32_t code = 0;
-  if (first >= 0xC2 && first <= 0xDF) {
-    length = 2;
-    code = first & 0x1FU;
-  } else if (first >= 0xE0 && first <= 0xEF) {
-    length = 3;
-    code = first & 0x0FU;
-  } else if (first >= 0xF0 && first <= 0xF4) {
-    length = 4;
-    code = first & 0x07U;
+// The code point of a valid sequence.
+std::uint32_t code_point(std::string_view sequence) {
+  const auto first = static_cast<unsigned char>(sequence.front());
+  if (sequence.size() == 1) {
+    return first;
   }
-  if (length == 0 || length > s.size()) {
-    return {0, 0};
+  std::uint32_t code = first & (0x7FU >> sequence.size());
+  for (const char c : sequence.substr(1)) {
+    code = (code << 6U) | (static_cast<unsigned char>(c) & 0x3FU);
   }
-  for (std::size_t i = 1; i < length; ++i) {
-    const auto c = static_cast<unsigned char>(s[i]);
-    if ((c & 0xC0U) != 0x80) {
-      return {0, 0};
-    }
-    code = (code << 6U) | (c & 0x3FU);
-  }
-  return {length, code};
+  return code;
 }
 
 }  // namespace
@@ -44,19 +29,16 @@ std::string to_utf8_xtext(std::string_view address) {
   std::string out;
   while (!address.empty()) {
     const auto c = static_cast<unsigned char>(address.front());
-    std::size_t length = 1;
-    std::uint32_t code = c;
-    if (c >= 0x80) {
-      std::tie(length, code) = decode_utf8(address);
-      if (length == 0) {
-        return {};
-      }
+    const std::size_t length = utf8_length(address);
+    if (length == 0) {
+      return {};
     }
     if (c > 0x20 && c < 0x7f && c != '+' && c != '=' && c != '\\') {
       out.push_back(address.front());
     } else {
       std::array<char, 16> escape{};
-      std::snprintf(escape.data(), escape.size(), "\\x{%02X}", code);
+      std::snprintf(escape.data(), escape.size(), "\\x{%02X}",
+                    code_point(address.substr(0, length)));
       out += escape.data();
     }
     address.remove_prefix(length);

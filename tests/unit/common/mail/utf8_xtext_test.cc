@@ -13,6 +13,7 @@ TEST(Utf8XtextTest, BothWays) {
       {"\u00FCser@domain.com", "\\x{FC}ser@domain.com"},
       {"\u20AC\\+=@x", "\\x{20AC}\\x{5C}\\x{2B}\\x{3D}@x"},
       {"\U0001F600@b\u00FCcher.x", "\\x{1F600}@b\\x{FC}cher.x"},
+      {"\uD7FF\uE000\U0010FFFF@x", "\\x{D7FF}\\x{E000}\\x{10FFFF}@x"},
       {"plain@x", "plain@x"},
       {"", ""},
   };
@@ -23,7 +24,14 @@ TEST(Utf8XtextTest, BothWays) {
 }
 
 TEST(Utf8XtextTest, WhatIsNoUtf8HasNoEncoding) {
-  EXPECT_EQ(to_utf8_xtext("\xC3@x"), "");
+  for (const char* address : {"\xC3@x", "\xE2\x82", "\x80@x", "\xFF@x",
+                              "\xC1\x81@x",             // A, one octet too long
+                              "\xE0\x80\xAF@x",         // the same of a slash
+                              "\xF0\x82\x82\xAC@x",     // and of the euro
+                              "\xED\xBD\xBD@x",         // half a surrogate pair
+                              "\xF4\x90\x80\x80@x"}) {  // beyond the last character
+    EXPECT_EQ(to_utf8_xtext(address), "") << address;
+  }
 }
 
 TEST(Utf8XtextTest, UnitextIsTakenAsItStands) {
