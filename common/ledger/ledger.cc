@@ -23,7 +23,7 @@ constexpr int kApplicationId = 0x62736d74;
 constexpr int kBusyMilliseconds = 10000;
 
 // In the order of Ledger::Sql.
-constexpr std::array<const char*, 27> kSql = {
+constexpr std::array<const char*, 28> kSql = {
     "BEGIN IMMEDIATE",
     "BEGIN",
     "COMMIT",
@@ -54,6 +54,7 @@ constexpr std::array<const char*, 27> kSql = {
     "INSERT OR REPLACE INTO receipt_written VALUES (?1, ?2)",
     "INSERT OR IGNORE INTO tombstone VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     "SELECT digest, fate, code, reason FROM tombstone WHERE peer = ?1 AND parcel = ?2",
+    "SELECT peer, count(*) FROM tombstone GROUP BY peer",
     "DELETE FROM tombstone WHERE (peer, parcel) IN "
     "(SELECT peer, parcel FROM tombstone WHERE retain_until < ?1 LIMIT ?2)",
     "SELECT (SELECT count(*) FROM parcel), (SELECT count(*) FROM recipient), "

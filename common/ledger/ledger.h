@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -145,6 +146,8 @@ class Ledger {
               TimePoint retain_until);
   Result<std::optional<spool::ParcelAnswer>> find_tombstone(std::string_view peer,
                                                             std::string_view parcel_id);
+  // How many each peer has; those without any are not named.
+  Result<std::map<std::string, std::uint64_t>> tombstones();
 
   // Forgets finished parcels, recipients, notices and tombstones past their time, at most `limit`
   // of each; returns how many rows left.
@@ -186,6 +189,7 @@ class Ledger {
     kInsertReceiptTime,
     kInsertTombstone,
     kFindTombstone,
+    kCountTombstones,
     kExpireTombstones,
     kCounts,
     kSqlCount

@@ -119,4 +119,16 @@ Result<std::optional<spool::ParcelAnswer>> Ledger::find_tombstone(std::string_vi
   return std::optional<spool::ParcelAnswer>(std::move(answer));
 }
 
+Result<std::map<std::string, std::uint64_t>> Ledger::tombstones() {
+  Query query(*this, kCountTombstones);
+  std::map<std::string, std::uint64_t> counts;
+  for (;;) {
+    TRY_ASSIGN(const bool row, query.step("cannot count tombstones"));
+    if (!row) {
+      return counts;
+    }
+    counts[query.column_text(0)] = static_cast<std::uint64_t>(query.column_number(1));
+  }
+}
+
 }  // namespace bsmtp::ledger

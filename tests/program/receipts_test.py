@@ -311,6 +311,35 @@ class Answers(Case):
         self.assertEqual(self.receipts(), [])
         self.assertEqual(len(self.resubmit.taken()), 1, "the same message twice")
 
+    def test_status_shows_what_is_owed_and_what_is_buried(self):
+        def peer(*args):
+            found, code = self.site.ctl_json("status", *args)
+            shown = [p for p in found["peers"] if p["peer"] == "remote1"][0]
+            return (shown["receipts_due"], shown["tombstones"]), found, code
+
+        self.assertEqual(peer()[0], (0, 0), "before there is a ledger")
+        self.configure(settings="receipt-delay = 1h\n")
+        self.asked(gateway.parcel_id(), DIGEST, "expired", "5.4.7", time.time())
+        self.assertEqual(peer()[1]["inbound"]["questions"], 1)
+        self.once()
+        for _ in range(2):
+            self.receive(self.site.parcel(GOOD, rr="1"))
+        self.once()
+        shown, found, _ = peer("--check")
+        self.assertEqual((shown, found["inbound"]["questions"], found["problems"]), ((2, 1), 0, []))
+        self.assertEqual(self.receipts()[0].popitem()[1][0], "expired", "at once, the others wait")
+        page = self.site.ctl("status").stdout.decode()
+        self.assertRegex(page, r"receipts\nPEER .* DUE TO IT .*TOMBSTONES\nremote1 +0 +- +- +2 +\S+ +1\n")
+        self.ledger("UPDATE receipt_due SET due = due - 7200")
+        _, found, code = peer("--check")
+        self.assertRegex(found["problems"][0], "remote1: 2 answers to it are due since .* no receipt")
+        self.assertEqual(code, 1)
+        with open(self.site.spool + "/ledger.sqlite", "r+b") as ledger:
+            ledger.write(b"no ledger any more")
+        _, found, code = peer("--check")
+        self.assertIn("ledger.sqlite", found["problems"][0])
+        self.assertEqual((code, len(found["problems"])), (1, 1))
+
     def test_receipts_switched_off_later_are_dropped(self):
         self.configure(settings="receipt-delay = 1h\n")
         self.receive(self.site.parcel(GOOD, rr="1"))

@@ -102,6 +102,16 @@ TEST_F(LedgerReceipts, ABuriedParcelIsNeverTakenForANewOne) {
   EXPECT_FALSE(ledger_.find_tombstone("p", expired.parcel_id).value());
 }
 
+TEST_F(LedgerReceipts, TombstonesAreCountedForEachPeer) {
+  EXPECT_TRUE(ledger_.tombstones().value().empty());
+  for (const char id : {'b', 'c'}) {
+    ASSERT_TRUE(ledger_.bury("p", answer(id, ParcelFate::kExpired), kTime, kUntil).is_ok());
+  }
+  ASSERT_TRUE(ledger_.bury("q", answer('b', ParcelFate::kRejected), kTime, kUntil).is_ok());
+  EXPECT_THAT(ledger_.tombstones().value(),
+              testing::ElementsAre(testing::Pair("p", 2U), testing::Pair("q", 1U)));
+}
+
 // The statements by which version 0.1.0 made its ledger, as they were.
 constexpr const char* kVersion1 = R"(
 PRAGMA journal_mode = WAL;
