@@ -31,8 +31,14 @@ std::string doubt_of_parcel(spool::Stage stage, const spool::Fields& state) {
 
 }  // namespace
 
-Bypass::Bypass(const spool::Spool& spool, HostMta& mta, const Clock& clock, BypassOptions options)
-    : spool_(spool), mta_(mta), clock_(clock), options_(std::move(options)) {}
+Bypass::Bypass(const config::Config& config, const spool::Spool& spool, HostMta& mta,
+               NoticeStore& notices, const Clock& clock, BypassOptions options)
+    : config_(config),
+      spool_(spool),
+      mta_(mta),
+      notices_(notices),
+      clock_(clock),
+      options_(std::move(options)) {}
 
 Result<BypassReport> Bypass::run() {
   if (!options_.dry_run) {

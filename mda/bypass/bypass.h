@@ -2,7 +2,9 @@
 // own envelope and DSN data, so that the MTA sends it on by itself. For a tunnel that is out of
 // order for long; `bsmtpctl peer bypass`.
 // An item leaves the spool only after the MTA's 250 for all its recipients; one that was taken for
-// some stays with the others. What is under way is noted durably before its first octet leaves:
+// some stays with the others. A sender who asked for NOTIFY=SUCCESS, which the MTA does not
+// announce, is told "relayed" (RFC 3461 5.2.2) by a notice that is durable before the item leaves.
+// What is under way is noted durably before its first octet leaves:
 // an interrupted item waits again and is logged outcome=ambiguous, by us or by whoever recovers.
 // Works on items in directories of its own below building/, locked as the dispatcher locks them,
 // so both may run at once. May not: decide whether the mail would come back (see `guard`).
@@ -22,6 +24,7 @@
 #include "common/spool/item.h"
 #include "common/spool/parcel_dir.h"
 #include "mda/notice/host_mta.h"
+#include "mda/notice/store.h"
 
 namespace bsmtp::mda {
 
@@ -57,7 +60,8 @@ struct BypassReport {
 class Bypass {
  public:
   // All must outlive it.
-  Bypass(const spool::Spool& spool, HostMta& mta, const Clock& clock, BypassOptions options);
+  Bypass(const config::Config& config, const spool::Spool& spool, HostMta& mta,
+         NoticeStore& notices, const Clock& clock, BypassOptions options);
   // What was done before trouble stands in the report; a Status only when nothing was begun.
   Result<BypassReport> run();
 
@@ -67,8 +71,9 @@ class Bypass {
     spool::ParcelDir& dir;
     os::File& notes;
     BypassLine line;
-    mail::Envelope envelope;  // recipients not yet taken
-    std::string doubt;        // why it may have arrived before
+    mail::Envelope envelope;            // recipients not yet taken
+    std::string doubt;                  // why it may have arrived before
+    std::vector<DsnRecipient> relayed;  // taken, and the MTA cannot report what they asked for
   };
 
   Status recover();
@@ -83,12 +88,16 @@ class Bypass {
                    const std::string& parcel, const std::string& doubt);
   Status send(Handing& handing, const spool::ItemReader& item);
   bool take_results(Handing& handing, const smtp::Delivery& delivery);
+  Status report_relayed(const Handing& handing, const spool::ItemReader& item);
+  Status keep_rest(Handing& handing, const spool::ItemReader& item);
   Status settle(Handing& handing, const spool::ItemReader& item, std::size_t before);
   Status list(const std::string& path, const BypassLine& line, const std::string& doubt);
   std::string doubt_of(const std::string& id, const std::string& of_parcel) const;
 
+  const config::Config& config_;
   const spool::Spool& spool_;
   HostMta& mta_;
+  NoticeStore& notices_;
   const Clock& clock_;
   BypassOptions options_;
   BypassReport report_;

@@ -22,7 +22,7 @@ std::string Bypass::doubt_of(const std::string& id, const std::string& of_parcel
 
 Status Bypass::hand_item(spool::ParcelDir& dir, os::File& notes, const std::string& id,
                          const std::string& parcel, const std::string& doubt) {
-  Handing handing{dir, notes, {id, parcel, "", {}, ""}, {}, doubt_of(id, doubt)};
+  Handing handing{dir, notes, {id, parcel, "", {}, ""}, {}, doubt_of(id, doubt), {}};
   const auto item = spool::ItemReader::open(spool_.ops(), dir.item_path(id));
   if (!item.is_ok()) {
     if (!item.status().is_permanent()) {
@@ -86,6 +86,10 @@ bool Bypass::take_results(Handing& handing, const smtp::Delivery& delivery) {
   for (std::size_t i = 0; i < delivery.recipients.size(); ++i) {
     const smtp::RecipientResult& result = delivery.recipients[i];
     if (delivery.outcome == smtp::Outcome::kDone && result.status.is_ok()) {
+      if (!delivery.dsn_passed_on) {
+        handing.relayed.push_back(relayed_recipient(handing.envelope.recipients[i],
+                                                    result.reply.to_string(), config_.host));
+      }
       continue;
     }
     rest.push_back(handing.envelope.recipients[i]);
@@ -98,26 +102,51 @@ bool Bypass::take_results(Handing& handing, const smtp::Delivery& delivery) {
   return full && progress;
 }
 
+// Under an id that the item alone gives: however often it is interrupted, one report waits.
+Status Bypass::report_relayed(const Handing& handing, const spool::ItemReader& item) {
+  const std::string& id = handing.line.item;
+  const TimePoint now = clock_.now();
+  const NoticeSubject subject{
+      config_, notices_, id, "bypass", options_.peer, id_time(id).value_or(now), now, false};
+  return handing.relayed.empty()
+             ? Status::ok()
+             : write_dsn(subject, NoticeKind::kRelayed, item, item.text_size(), handing.relayed);
+}
+
 Status Bypass::settle(Handing& handing, const spool::ItemReader& item, std::size_t before) {
   const std::size_t left = handing.envelope.recipients.size();
   const std::string& id = handing.line.item;
   report_.recipients += before - left;
-  if (left == 0) {
-    ++report_.messages;
-    const Status gone = handing.dir.item_handed(id);
-    if (!gone.is_ok()) {
-      log::ambiguous(id, "the host MTA has it, but its file could not be removed: it waits on");
+  if (left != 0) {
+    for (const mail::Recipient& recipient : handing.envelope.recipients) {
+      handing.line.recipients.push_back(recipient.address);
     }
-    return gone;
+    report_.left.push_back(handing.line);
+    if (left == before) {
+      return Status::ok();
+    }
   }
-  for (const mail::Recipient& recipient : handing.envelope.recipients) {
-    handing.line.recipients.push_back(recipient.address);
+  const Status told = report_relayed(handing, item);
+  if (!told.is_ok()) {
+    log::ambiguous(id,
+                   "the host MTA has it, but the report to its sender could not be written: "
+                   "it waits on for all");
+    return told;
   }
-  report_.left.push_back(handing.line);
-  if (left == before) {
-    return Status::ok();
+  if (left != 0) {
+    return keep_rest(handing, item);
   }
-  // The rest under the same name, in one rename: until then the whole stays, noted as in doubt.
+  ++report_.messages;
+  const Status gone = handing.dir.item_handed(id);
+  if (!gone.is_ok()) {
+    log::ambiguous(id, "the host MTA has it, but its file could not be removed: it waits on");
+  }
+  return gone;
+}
+
+// The rest under the same name, in one rename: until then the whole stays, noted as in doubt.
+Status Bypass::keep_rest(Handing& handing, const spool::ItemReader& item) {
+  const std::string& id = handing.line.item;
   std::string random;
   TRY_ASSIGN(random, make_id(clock_.now()));
   spool::ItemWriter::Options options;

@@ -180,7 +180,9 @@ Result<int> peer_bypass(Context& context, const Arguments& arguments) {
       context.err << "bsmtpctl: " << handed << " messages handed over\n" << std::flush;
     }
   };
-  auto report = Bypass(spool, mta, context.clock, options).run();
+  // Without the ledger, which the dispatcher writes: it looks there before it sends a notice.
+  NoticeStore notices(spool, nullptr);
+  auto report = Bypass(config, spool, mta, notices, context.clock, options).run();
   if (!report.is_ok()) {
     return report.status();
   }

@@ -28,9 +28,9 @@ void leave_open(RecipientState& state, const Status& why, TimePoint now, const E
 DsnRecipient dsn_recipient(const RecipientState& state, const std::string& remote) {
   DsnRecipient out;
   out.recipient = state.recipient;
-  out.status = state.fate == Fate::kDelivered ? "2.0.0" : state.status.code();
+  out.status = state.status.code();
   out.diagnostic = state.diagnostic;
-  out.reason = state.fate == Fate::kDelivered ? "accepted by the mail system" : state.status.text();
+  out.reason = state.status.text();
   out.remote_mta = state.diagnostic.empty() ? "" : remote;
   return out;
 }
@@ -151,7 +151,7 @@ std::vector<DsnRecipient> relayed_recipients(const std::vector<RecipientState>& 
   std::vector<DsnRecipient> out;
   for (const RecipientState& state : states) {
     if (state.fate == Fate::kDelivered && state.relayed_notice) {
-      out.push_back(dsn_recipient(state, remote));
+      out.push_back(relayed_recipient(state.recipient, state.diagnostic, remote));
     }
   }
   return out;

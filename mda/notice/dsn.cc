@@ -236,6 +236,12 @@ std::string_view notice_kind_name(NoticeKind kind) {
   return kNames.at(static_cast<std::size_t>(kind));
 }
 
+DsnRecipient relayed_recipient(const mail::Recipient& recipient, const std::string& diagnostic,
+                               const std::string& remote_mta) {
+  return {recipient, "2.0.0", diagnostic, "accepted by the mail system",
+          diagnostic.empty() ? "" : remote_mta};
+}
+
 bool wants_notice(std::string_view notify, NoticeKind kind) {
   if (notify.empty()) {
     return kind != NoticeKind::kRelayed;

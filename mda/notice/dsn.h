@@ -35,6 +35,10 @@ struct DsnRecipient {
   std::string remote_mta;  // host name of who said so; "" = none
 };
 
+// What a relayed report says of a recipient whom the host MTA took, `diagnostic` being its answer.
+DsnRecipient relayed_recipient(const mail::Recipient& recipient, const std::string& diagnostic,
+                               const std::string& remote_mta);
+
 struct DsnRequest {
   NoticeKind kind = NoticeKind::kFailure;
   std::string reporting_mta;  // our host

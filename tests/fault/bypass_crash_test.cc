@@ -1,6 +1,7 @@
 // Every file operation of a bypass fails once, and every one is once the last before the power
 // goes. After recovery each recipient of each message was either taken by the host MTA, or waits
-// in incoming/ exactly once; both only when a line `outcome=ambiguous` names the item.
+// in incoming/ exactly once; both only when a line `outcome=ambiguous` names the item. Whom the MTA
+// took, but cannot report about as NOTIFY asks, a durable notice tells so: one, whatever happened.
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -27,10 +28,11 @@ constexpr const char* kPeer = "remote1";
 
 std::string item_text(std::size_t n) {
   const std::string number = std::to_string(n);
-  // The second one has a recipient that the MTA defers.
-  return str_cat({"MAIL FROM:<ann@domain.com> ENVID=e", number, "\r\nRCPT TO:<bob", number,
-                  "@x>\r\n", n == 1 ? "RCPT TO:<later1@x> NOTIFY=NEVER\r\n" : "",
-                  "DATA\r\nSubject: ", number, "\r\n\r\n..dot\r\n.\r\n"});
+  // The second one has a recipient that the MTA defers, and the third's sender wants no report.
+  return str_cat({"MAIL FROM:<ann", number, "@domain.com> ENVID=e", number, "\r\nRCPT TO:<bob",
+                  number, "@x>", n == 2 ? "" : " NOTIFY=SUCCESS,FAILURE", "\r\n",
+                  n == 1 ? "RCPT TO:<later1@x> NOTIFY=NEVER\r\n" : "", "DATA\r\nSubject: ", number,
+                  "\r\n\r\n..dot\r\n.\r\n"});
 }
 
 // Two messages in incoming/ and one in a parcel in sent/.
@@ -51,6 +53,8 @@ class Site {
       ids_[n] = id;
       test::spit(n < 2 ? paths.item(kPeer, id) : place + "/items/" + id, item_text(n));
     }
+    config_.host = "hub.domain.com";
+    config_.spool_directory = root_;
     log::use_sink(std::make_shared<log::CaptureSink>(sink_));
   }
   ~Site() { log::use_sink(nullptr); }
@@ -67,7 +71,8 @@ class Site {
     BypassOptions options;
     options.peer = kPeer;
     options.unacknowledged = true;
-    (void)Bypass(*spool, mta, system_clock(), options).run();
+    NoticeStore notices(*spool, nullptr);
+    (void)Bypass(config_, *spool, mta, notices, system_clock(), options).run();
   }
 
   void expect_promise(const FaultyFileOps& ops, Survival survival, const std::string& where) {
@@ -93,6 +98,13 @@ class Site {
         EXPECT_TRUE(ambiguous) << "twice without a word, " << about;
       }
       EXPECT_EQ(waits.count("later1@x"), n == 1 ? 1U : 0U) << about;
+      const auto told = reports_to(*spool, str_cat({"ann", std::to_string(n), "@domain.com"}));
+      EXPECT_LE(told, 1U) << about;
+      if (waits.count(bob) == 0 && n != 2) {
+        EXPECT_EQ(told, 1U) << "its sender hears nothing, " << about;
+      } else if (taken.count(bob) == 0 || n == 2) {
+        EXPECT_EQ(told, 0U) << about;
+      }
     }
   }
 
@@ -101,6 +113,7 @@ class Site {
  private:
   static test::SmtpServer::Options options() {
     test::SmtpServer::Options out;
+    out.ehlo = {"PIPELINING", "8BITMIME"};  // no DSN
     out.script = [](const std::string& command) {
       return std::string(command.find("later1") != std::string::npos ? "450 4.2.1 later\r\n" : "");
     };
@@ -144,6 +157,18 @@ class Site {
     return out;
   }
 
+  static std::uint64_t reports_to(const Spool& spool, const std::string& sender) {
+    std::uint64_t found = 0;
+    const auto ids = spool::list_ids(spool.ops(), spool.paths().notices_ready());
+    for (const std::string& id : ids.value()) {
+      const auto notice =
+          spool::ItemReader::open(spool.ops(), str_cat({spool.paths().notices_ready(), "/", id}));
+      EXPECT_TRUE(notice.is_ok()) << "a notice that is none";
+      found += notice.is_ok() && notice->envelope().recipients.at(0).address == sender ? 1U : 0U;
+    }
+    return found;
+  }
+
   bool logged(const std::string& id) const {
     const auto lines = sink_.lines();
     return std::any_of(lines.begin(), lines.end(), [&](const std::string& line) {
@@ -153,6 +178,7 @@ class Site {
 
   test::TempDir dir_;
   std::string root_ = dir_ / "spool";
+  config::Config config_;
   test::SmtpServer server_;
   std::map<std::size_t, std::string> ids_;
   log::CaptureSink sink_;

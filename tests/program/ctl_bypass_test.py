@@ -12,6 +12,7 @@ import time
 import unittest
 
 from dispatch_rig import Gateway, Smtp, crlf, item, text_of
+from processor_rig import dsns, status_fields
 
 PROGRAMS = sys.argv.pop(1)
 OK, NO, TROUBLE = 0, 1, 75
@@ -116,6 +117,42 @@ class Queue(Case):
         self.assertEqual(self.taken()[1][1], ["RCPT TO:<later@x> NOTIFY=DELAY", "RCPT TO:<nobody@x>"])
         self.assertEqual(self.submit.taken()[1]["text"], text_of(1))
         self.assertEqual(self.waiting(), [])
+
+    def test_the_sender_is_told_relayed_when_the_mta_cannot_report_success(self):
+        self.refuse({"EHLO": "250-localhost\r\n250-PIPELINING\r\n250 8BITMIME",
+                     "later@": "450 4.2.1 later"})
+        self.site.put(item(ENVELOPE[0], ENVELOPE[1] + ["<dora@domain.co.uk>",
+                                                       "<later@domain.co.uk> NOTIFY=SUCCESS"], text_of(1)))
+        self.site.put(item("<> ENVID=x", ["<bob@domain.co.uk> NOTIFY=SUCCESS"], text_of(2)))
+        found, log = self.bypass(code=NO)
+        self.assertEqual((found["messages"], found["recipients"]), (1, 4))
+        self.assertNotIn("ambiguous", log)
+        self.assertEqual(len(self.site.names("notices", "ready")), 1)
+        self.refuse({})
+        self.site.once()
+        ((_, report),) = dsns(self.submit)
+        message, (recipient,) = status_fields(report)
+        self.assertEqual(message["Original-Envelope-Id"], "QQ314159")
+        self.assertEqual((recipient["Action"], recipient["Status"]), ("relayed", "2.0.0"))
+        self.assertEqual(recipient["Final-Recipient"], "rfc822; bob@domain.co.uk")
+        self.assertEqual(recipient["Original-Recipient"], "rfc822; Bob@domain.co.uk")
+        self.assertRegex(recipient["Diagnostic-Code"], "smtp; 250")
+        self.bypass()  # now to an MTA that does DSN: it reports itself
+        self.site.once()
+        self.assertEqual(len(dsns(self.submit)), 1)
+        self.assertEqual(self.waiting(), [])
+
+    def test_a_report_that_cannot_be_written_keeps_its_message(self):
+        self.refuse({"EHLO": "250-localhost\r\n250 8BITMIME"})
+        name = self.site.put(item(*ENVELOPE, text_of(1)))
+        ready = self.site.spool + "/notices/ready"
+        os.rename(ready, ready + "_")
+        _, log = self.bypass(code=TROUBLE)
+        self.assertIn("%s: final-reply-lost outcome=ambiguous" % name, log)
+        self.assertEqual(self.waiting(), [name])
+        os.rename(ready + "_", ready)
+        self.bypass()
+        self.assertEqual((self.waiting(), len(self.site.names("notices", "ready"))), ([], 1))
 
     def test_too_many_recipients_go_in_several_transactions(self):
         self.submit.script = lambda command, session: (
