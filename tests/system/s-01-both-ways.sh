@@ -79,6 +79,31 @@ check_soon 60 "an unknown user is reported" inbox_grep hub alice '^X-Rig-Id: sm-
 check_soon 60 "idle" tunnel_idle
 check_not "NOTIFY=NEVER is not" inbox_grep hub alice '^X-Rig-Id: sm-never$'
 
+# A tunnel out of order: bsmtpctl peer bypass gives waiting mail to sendmail, which sends it on by itself and not back.
+inbox_clear athena user
+stop hub bsmtp-dispatch
+pc_send hub --from alice@domain.com --to user@domain.co.uk --id sm-bypass --mail-option ENVID=QQbypass --rcpt-option NOTIFY=SUCCESS \
+  --rcpt-option 'ORCPT=rfc822;User+2Blist@domain.co.uk' >/dev/null
+check_soon 20 "a message waits for a silent peer" bash -c "[ \"\$('$SYSTEM_DIR/on' hub bash -c 'ls /var/spool/bsmtp/peers/remote1/incoming | wc -l')\" = 1 ]"
+on hub bash -c 'cp /etc/bsmtp/peers.d/remote1.conf /root/remote1.kept; printf "[peer.remote1]\nstate = stopping\n" >>/etc/bsmtp/peers.d/remote1.conf'
+new_map() {
+  on hub bash -c "bsmtpctl rules export --sendmail --write && makemap hash /etc/mail/bsmtp </var/lib/bsmtp/transport && systemctl reload bsmtp-milter"
+}
+new_map
+mark=$(log_mark hub)
+check "bypass hands it to sendmail" on hub bsmtpctl peer bypass remote1
+check_soon 30 "it arrives" inbox_grep athena user '^X-Rig-Id: sm-bypass$'
+check "sendmail sent it on by itself" log_has hub "$mark" 'to=<user@domain.co.uk>.*mailer=esmtp, .*stat=Sent'
+check_not "not through the tunnel" inbox_grep athena user 'with BSMTP'
+check "with its own envelope sender" inbox_grep athena user '^Return-Path: <alice@domain.com>'
+check_equal "nothing was diverted again" "" "$(log_since hub "$mark" | grep -e 'remote1.bsmtp.invalid' -e 'mailer=bsmtp-out')"
+check_equal "nothing is left in the spool" "" "$(on hub bash -c 'cd /var/spool/bsmtp/peers/remote1 && find tmp incoming building ready -mindepth 1')"
+on hub mv /root/remote1.kept /etc/bsmtp/peers.d/remote1.conf
+new_map
+start hub bsmtp-dispatch
+check_soon 40 "the sender gets the report he asked for" inbox_grep hub alice '^Original-Envelope-Id: QQbypass'
+check "it names the original recipient" grep -qi '^Original-Recipient: rfc822; *User+list@domain.co.uk' "$(inbox_file hub alice '^Original-Envelope-Id: QQbypass')"
+
 # Real mail.
 inbox_clear athena user
 bulk hub sm-bulk 80 alice@domain.com user@domain.co.uk >/dev/null
