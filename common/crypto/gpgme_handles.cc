@@ -1,6 +1,7 @@
 #include "common/crypto/gpgme_handles.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,7 +10,6 @@
 #include <mutex>
 
 #include "common/base/text.h"
-#include "common/base/unique_fd.h"
 
 namespace bsmtp::crypto {
 namespace {
@@ -61,6 +61,19 @@ Result<Context> new_context(const std::string& home) {
   // Trust comes from pinned fingerprints; without this gpg would want to write a trustdb.
   gpgme_set_ctx_flag(raw, "trust-model", "always");
   return context;
+}
+
+Result<UniqueFd> lock_home(const std::string& home, HomeUse use) {
+  UniqueFd fd(::open(home.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) {
+    return Status::from_errno("GnuPG home " + home, errno);
+  }
+  while (::flock(fd.get(), use == HomeUse::kRead ? LOCK_SH : LOCK_EX) != 0) {
+    if (errno != EINTR) {
+      return Status::from_errno("locking GnuPG home " + home, errno);
+    }
+  }
+  return fd;
 }
 
 Status gpgme_trouble(std::string_view what, gpgme_error_t error, std::string_view remedy) {

@@ -13,6 +13,7 @@
 #include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/base/stream.h"
+#include "common/base/unique_fd.h"
 
 namespace bsmtp::crypto {
 
@@ -32,6 +33,12 @@ using Key = std::unique_ptr<struct _gpgme_key, KeyRelease>;  // NOLINT: GPGME's 
 // OpenPGP only, offline, armoured, on a private home.
 // First call initialises GPGME and makes the process ignore SIGPIPE: gpg may die while we write.
 Result<Context> new_context(const std::string& home);
+
+// Held while the home is read or written: gpg's own lock files are switched off in verify homes
+// (keyring.cc), and while it replaces a key ring there is none for a moment, which a reader would
+// take for a home without keys. Waits for others; ends with the descriptor.
+enum class HomeUse { kRead, kWrite };
+Result<UniqueFd> lock_home(const std::string& home, HomeUse use);
 
 // Temporary 4.7.0 "WHAT: gpg's reason; REMEDY".
 Status gpgme_trouble(std::string_view what, gpgme_error_t error, std::string_view remedy);

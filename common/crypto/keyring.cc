@@ -25,6 +25,10 @@ constexpr std::string_view kGpgConf =
     "trust-model always\n"
     "no-auto-key-locate\n"
     "no-auto-key-retrieve\n";
+constexpr std::string_view kVerifyConf =
+    "# Reading makes no files here. `bsmtpctl key import` has a lock of its own; gpg by hand has "
+    "none.\n"
+    "lock-never\n";
 // gpg repeats the passphrase derivation for every signature; the file that holds the passphrase
 // is what protects it, not the number of rounds (codec figures in docs/performance.md).
 constexpr std::string_view kAgentConf =
@@ -169,18 +173,19 @@ std::string group_fingerprint(std::string_view fingerprint) {
   return out;
 }
 
-Status prepare_home(const std::string& home) {
+Status prepare_home(const std::string& home, HomeKind kind) {
   if (::mkdir(home.c_str(), 0700) != 0 && errno != EEXIST) {
     return Status::from_errno("making GnuPG home " + home, errno);
   }
   TRY(check_home(home));
-  TRY(write_if_absent(home + "/gpg.conf", kGpgConf));
+  TRY(write_if_absent(home + "/gpg.conf",
+                      str_cat({kGpgConf, kind == HomeKind::kVerify ? kVerifyConf : ""})));
   return write_if_absent(home + "/gpg-agent.conf", kAgentConf);
 }
 
 Result<KeyInfo> generate_key(const GenerateOptions& options) {
   TRY(check_generate(options));
-  TRY(prepare_home(options.home));
+  TRY(prepare_home(options.home, HomeKind::kSign));
   TRY_ASSIGN(const Context context, new_context(options.home));
   Passphrase passphrase(options.passphrase_file);
   passphrase.attach(context.get());
@@ -213,6 +218,7 @@ Result<KeyInfo> generate_key(const GenerateOptions& options) {
 Result<std::vector<KeyInfo>> list_keys(const std::string& home, bool secret_only,
                                        const std::string& pattern) {
   TRY(check_home(home));
+  TRY_ASSIGN(const UniqueFd lock, lock_home(home, HomeUse::kRead));
   TRY_ASSIGN(const Context context, new_context(home));
   const char* wanted = pattern.empty() ? nullptr : pattern.c_str();
   const gpgme_error_t error = gpgme_op_keylist_start(context.get(), wanted, secret_only ? 1 : 0);
@@ -225,6 +231,7 @@ Result<std::vector<KeyInfo>> list_keys(const std::string& home, bool secret_only
 Result<std::string> export_key(const std::string& home, const std::string& fingerprint) {
   TRY(check_home(home));
   TRY_ASSIGN(const std::string wanted, normalize_fingerprint(fingerprint));
+  TRY_ASSIGN(const UniqueFd lock, lock_home(home, HomeUse::kRead));
   TRY_ASSIGN(const Context context, new_context(home));
   TRY_ASSIGN(Data data, memory_data());
   const gpgme_error_t error = gpgme_op_export(context.get(), wanted.c_str(), 0, data.get());
@@ -276,12 +283,15 @@ Result<KeyInfo> import_key(const std::string& home, const std::string& key_text,
                              "the file holds a SECRET key; whoever sent it must make a "
                              "new key and send only the public one");
   }
-  TRY(prepare_home(home));
-  TRY_ASSIGN(const Context context, new_context(home));
-  TRY_ASSIGN(const Data data, memory_data(key_text));
-  if (const gpgme_error_t error = gpgme_op_import(context.get(), data.get()); error != 0) {
-    return gpgme_trouble("importing key " + expected + " into " + home, error,
-                         "is the home writable?");
+  TRY(prepare_home(home, HomeKind::kVerify));
+  {
+    TRY_ASSIGN(const UniqueFd lock, lock_home(home, HomeUse::kWrite));
+    TRY_ASSIGN(const Context context, new_context(home));
+    TRY_ASSIGN(const Data data, memory_data(key_text));
+    if (const gpgme_error_t error = gpgme_op_import(context.get(), data.get()); error != 0) {
+      return gpgme_trouble("importing key " + expected + " into " + home, error,
+                           "is the home writable?");
+    }
   }
   TRY_ASSIGN(std::vector<KeyInfo> keys, list_keys(home, false, expected));
   if (keys.size() != 1 || keys.front().fingerprint != expected) {

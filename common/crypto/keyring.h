@@ -1,7 +1,7 @@
 // Key management for admins (bsmtpctl key ...) on one GnuPG home: make, list, export, inspect,
 // import. Keys enter a verify home only with the fingerprint that was heard by telephone.
 // Through GPGME, offline. Every refusal names key, file and home. A secret key never enters a
-// verify home. Threads: functions are independent; one home, one writer (gpg locks it).
+// verify home. Threads and processes: independent; who writes to a home waits for who uses it.
 #pragma once
 
 #include <chrono>
@@ -43,7 +43,11 @@ std::string group_fingerprint(std::string_view fingerprint);
 
 // Makes `home` (0700) with gpg.conf (digest-algo SHA256, no key look-ups) and gpg-agent.conf when
 // they are not there; existing files stay. The parent directory must exist.
-Status prepare_home(const std::string& home);
+// kVerify: gpg makes no lock files there (lock-never), so that reading it writes nothing: an error
+// of the disk, which would have gpg wait for its lock for ever, cannot hold a verification up. The
+// functions here and the Verifier have a lock of their own.
+enum class HomeKind { kSign, kVerify };
+Status prepare_home(const std::string& home, HomeKind kind);
 
 struct GenerateOptions {
   std::string home;

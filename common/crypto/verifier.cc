@@ -84,6 +84,7 @@ Result<Verifier> Verifier::open(const std::string& home, const std::vector<PeerK
   TRY(check_home(home));
   auto impl = std::make_unique<Impl>();
   impl->home = home;
+  TRY_ASSIGN(const UniqueFd lock, lock_home(home, HomeUse::kRead));
   TRY_ASSIGN(impl->context, new_context(home));
   for (const PeerKeys& keys : peers) {
     for (const std::string& fingerprint : keys.fingerprints) {
@@ -166,6 +167,7 @@ Result<Verdict> Verifier::verify(Source& data, std::string_view signature) {
       return fault(SignatureFault::kNoSignature, "the signature is not one over a document");
     }
   }
+  TRY_ASSIGN(const UniqueFd lock, lock_home(impl_->home, HomeUse::kRead));
   TRY_ASSIGN(const Data packet_data, memory_data(packets->binary));
   TRY_ASSIGN(const auto source, SourceData::make(data));
   const gpgme_error_t error =

@@ -1,6 +1,8 @@
 // config check's look at key homes and spool, each as the user whose program needs it.
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "common/base/text.h"
 #include "common/crypto/openpgp.h"
 #include "common/os/file_ops.h"
@@ -13,6 +15,8 @@
 
 namespace bsmtp::mda::ctl {
 namespace {
+
+constexpr std::size_t kMaxGpgConf = 65536;
 
 Status check_signer(const config::Config& config) {
   TRY(crypto::check_home(config.sign_home()));
@@ -37,6 +41,28 @@ Status writable(const std::string& path) {
     return Status::from_errno(path + " is not writable", errno);
   }
   return Status::ok();
+}
+
+// Of a home that an earlier build, or somebody else, has made.
+void check_verify_locks(const config::Config& config, Findings& findings) {
+  const std::string home = config.verify_home();
+  const std::string file = home + "/gpg.conf";
+  const auto text = as_owner_of(home, [&]() -> Result<std::string> {
+    TRY_ASSIGN(const bool there, os::exists(os::real_file_ops(), file));
+    return there ? os::read_file(os::real_file_ops(), file, kMaxGpgConf) : std::string();
+  });
+  if (!text.is_ok() || ::access(home.c_str(), F_OK) != 0) {
+    return;  // found elsewhere
+  }
+  const auto lines = split(*text, '\n');
+  if (std::none_of(lines.begin(), lines.end(),
+                   [](std::string_view line) { return trim(line) == "lock-never"; })) {
+    findings.warn("verify keys",
+                  home +
+                      ": gpg makes lock files there, and waits for them for ever when the disk "
+                      "fails",
+                  "add the line `lock-never` to " + file);
+  }
 }
 
 void check_separation(const config::Config& config, Findings& findings) {
@@ -106,6 +132,7 @@ void check_keys(const config::Config& config, Findings& findings) {
   } else if (pinned) {
     findings.ok("verify keys", "all pinned keys can be loaded");
   }
+  check_verify_locks(config, findings);
   check_separation(config, findings);
 }
 

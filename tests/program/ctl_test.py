@@ -356,6 +356,25 @@ class Configuration(Case):
                 self.assertIn(about, found)
                 self.assertIn(word, found[about]["text"])
 
+    def test_a_verify_home_of_an_earlier_build(self):
+        self.complete()
+        conf = self.site.pgp + "/verify/gpg.conf"
+
+        def warnings():
+            answer, _ = self.site.ctl_json("config", "check")
+            return [f["text"] for f in answer["findings"] if (f["about"], f["level"]) == ("verify keys", "warning")]
+
+        self.assertEqual(warnings(), [])
+        with open(conf, "r+", encoding="ascii") as found:
+            text = found.read()
+            self.assertIn("\nlock-never\n", text)
+            found.seek(0)
+            found.truncate()
+            found.write(text.replace("\nlock-never\n", "\n"))
+        self.assertIn("lock files", warnings()[0])
+        os.unlink(conf)
+        self.assertIn("lock files", warnings()[0])
+
     def test_defects_of_the_host(self):
         self.complete()
         with self.subTest("spool"):

@@ -1,5 +1,6 @@
 """bsmtp-in as the MTA calls it: what is accepted, what is quarantined, what is 75."""
 
+import concurrent.futures
 import os
 import shutil
 import subprocess
@@ -197,6 +198,50 @@ class Sandbox(Case):
                                   config="sandbox = off\n")
         self.assert_accepted(done)
         self.assertNotIn("landlock", trace)
+
+
+class VerifyHome(Case):
+    """gpg only reads it, so that nothing there can make it wait; who writes keeps readers out."""
+
+    @unittest.skipIf(shutil.which("strace") is None, "strace is missing")
+    def test_nothing_is_written_there(self):
+        home, trace = self.site.pgp + "/verify", self.site.root + "/trace"
+        before = (sorted(os.listdir(home)), os.stat(home).st_mtime_ns)
+        done = self.site.run("bsmtp-in", "--queue-id", "4Q1", "--sender", "", "--", gateway.ADDRESS,
+                             data=self.site.parcel(GOOD),
+                             under=["strace", "-f", "-o", trace, "-e", "trace=%file,flock"])
+        self.assert_accepted(done)
+        self.assertEqual((sorted(os.listdir(home)), os.stat(home).st_mtime_ns), before)
+        with open(trace, encoding="utf-8", errors="replace") as found:
+            calls = [line.split(" ", 1)[1].strip() for line in found if home in line]
+        self.assertGreater(len(calls), 10)
+        for call in calls:
+            self.assertRegex(call, r"\A(execve|access|newfstatat|stat|statx|readlink|openat)\(")
+            if call.startswith("openat("):
+                self.assertRegex(call, r"\bO_RDONLY\b")
+                self.assertNotRegex(call, "O_CREAT|O_TRUNC|O_WRONLY|O_RDWR")
+
+    def test_keys_come_while_parcels_are_verified(self):
+        ring = Keyring()
+        self.addCleanup(ring.close)
+        keys = [ring.make("new%d" % n) for n in range(3)]
+        mails = [self.site.parcel(GOOD) for _ in range(12)]
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            verified = [pool.submit(self.site.receive, mail) for mail in mails]
+            for key in keys:
+                path = self.site.root + "/" + key
+                with open(path, "wb") as out:
+                    out.write(ring.export(key))
+                self.site.ctl("key", "import", path, "--peer", "remote1", "--fingerprint", key,
+                              check=True)
+        for done in verified:
+            self.assertEqual((done.result().returncode, done.result().stdout), (OK, b""))
+        self.assertEqual((len(self.site.accepted()), self.quarantined()), (len(mails), []))
+        listed = self.site.ctl_json("key", "list")[0]
+        self.assertEqual({key["fingerprint"] for key in listed if not key["secret"]},
+                         {self.site.peer_key, *keys})
+        self.assert_accepted(self.site.receive(self.site.parcel(GOOD, keys[0], ring)),
+                             parcels=len(mails) + 1)
 
 
 class Authorise(Case):

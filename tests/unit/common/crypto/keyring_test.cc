@@ -1,11 +1,18 @@
 #include "common/crypto/keyring.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
+#include "common/base/unique_fd.h"
 #include "common/crypto/openpgp.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/test_keyring.h"
 
 namespace bsmtp::crypto {
@@ -80,6 +87,36 @@ TEST(Keyring, GenerateRefusesWeakAlgorithmsAndNoUserId) {
   options.home = "/tmp/never-made";
   EXPECT_TRUE(generate_key(options).status().is_temporary());
   EXPECT_FALSE(std::filesystem::exists("/tmp/never-made"));
+}
+
+TEST(Keyring, GpgMakesNoLockFilesInAVerifyHome) {
+  TestKeyring ring;
+  const std::string key = ring.add_key("Hub <bsmtp@hub.domain.com>");
+  const Home home;
+  ASSERT_TRUE(import_key(home.path(), ring.export_public(key), key).is_ok());
+  EXPECT_NE(test::slurp(home.path() + "/gpg.conf").find("\nlock-never\n"), std::string::npos);
+  // What gpg would take for the lock of another, and wait for, stops nobody.
+  test::spit(home.path() + "/pubring.kbx.lock", std::to_string(::getpid()));
+  EXPECT_TRUE(Verifier::open(home.path(), {{"hub", {key}}}).is_ok());
+}
+
+TEST(Keyring, NobodyReadsAHomeWhileAKeyIsImported) {
+  TestKeyring ring;
+  const std::string first = ring.add_key("Hub <bsmtp@hub.domain.com>");
+  const std::string second = ring.add_key("Zeus <bsmtp@zeus.domain.net>");
+  const Home home;
+  ASSERT_TRUE(import_key(home.path(), ring.export_public(first), first).is_ok());
+  const UniqueFd fd(::open(home.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_EQ(::flock(fd.get(), LOCK_SH), 0);
+  std::thread importing([&] {
+    EXPECT_TRUE(import_key(home.path(), ring.export_public(second), second).is_ok());
+  });
+  EXPECT_TRUE(Verifier::open(home.path(), {{"hub", {first}}}).is_ok()) << "readers do not wait";
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_EQ(list_keys(home.path(), false)->size(), 1U) << "the import waits for its readers";
+  ASSERT_EQ(::flock(fd.get(), LOCK_UN), 0);
+  importing.join();
+  EXPECT_EQ(list_keys(home.path(), false)->size(), 2U);
 }
 
 TEST(Keyring, ExportInspectImportIntoAVerifyHome) {
