@@ -37,29 +37,34 @@ Result<PayloadFacts> read_guarded(const PayloadRequest& request, batch::Handler&
   }
 }
 
-[[noreturn]] void run_child(const PayloadRequest& request, int out,
-                            const os::SandboxSupport& support, pid_t parent) {
+// What the child does: it is told whether it is in the cage, and writes to its pipe.
+using Work = std::function<Status(const Status& caged, Sink& pipe)>;
+
+[[noreturn]] void run_child(const os::File& file, int out, const os::SandboxSupport& support,
+                            pid_t parent, const Work& work) {
   // Who is killed while he waits for us leaves nobody to read.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) {
     ::_exit(1);
   }
   os::UnbufferedFdSink pipe(out, "the pipe of the parser");
-  RelayWriter relay(pipe);
   os::SandboxRules rules;
-  rules.keep = {request.file.fd(), out};
-  Status last = os::enter_sandbox(rules, support);
-  if (last.is_ok()) {
-    PayloadRequest inside = request;
-    inside.check_header = [&](const mail::EntityHeader& header) {
-      return relay.header(manifests_of(header));
-    };
-    const auto facts = read_guarded(inside, relay);
-    last = facts.is_ok() ? relay.end(facts->plain_bytes) : relay.end(facts.status());
-  } else {
-    last = relay.end(last);
+  rules.keep = {file.fd(), out};
+  const Status caged = os::enter_sandbox(rules, support);
+  ::_exit(work(caged, pipe).is_ok() ? 0 : 1);
+}
+
+Status relay_payload(const PayloadRequest& request, const Status& caged, Sink& pipe) {
+  RelayWriter relay(pipe);
+  if (!caged.is_ok()) {
+    return relay.end(caged);
   }
-  ::_exit(last.is_ok() ? 0 : 1);
+  PayloadRequest inside = request;
+  inside.check_header = [&](const mail::EntityHeader& header) {
+    return relay.header(manifests_of(header));
+  };
+  const auto facts = read_guarded(inside, relay);
+  return facts.is_ok() ? relay.end(facts->plain_bytes) : relay.end(facts.status());
 }
 
 class Child {
@@ -74,7 +79,7 @@ class Child {
   }
 
   // Nobody else may take the child's end away.
-  Status start(const PayloadRequest& request, const os::SandboxSupport& support) {
+  Status start(const os::File& file, const os::SandboxSupport& support, const Work& work) {
     struct sigaction action {};
     if (::sigaction(SIGCHLD, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) {
       ::signal(SIGCHLD, SIG_DFL);
@@ -89,7 +94,7 @@ class Child {
     const pid_t self = ::getpid();
     pid_ = ::fork();
     if (pid_ == 0) {
-      run_child(request, to.get(), support, self);
+      run_child(file, to.get(), support, self, work);
     }
     return pid_ > 0 ? Status::ok() : Status::from_errno("a process for the parser", errno);
   }
@@ -133,6 +138,16 @@ bool is_own_fault(int signal) {
   return false;
 }
 
+// Temporary 4.3.5 when `sandbox` demands walls that are not there.
+Status check_walls(Sandbox sandbox, const os::SandboxSupport& support) {
+  if (sandbox != Sandbox::kOn || support.complete()) {
+    return Status::ok();
+  }
+  return Status::temporary("4.3.5", str_cat({"sandbox = on, but there is no ", support.missing(),
+                                             " here; install a kernel that has it, or choose "
+                                             "sandbox = auto"}));
+}
+
 ConfinedPayload judge_end(const std::optional<int>& status) {
   if (status && WIFSIGNALED(*status) && is_own_fault(WTERMSIG(*status))) {
     return {Status::permanent(
@@ -154,14 +169,14 @@ ConfinedPayload read_payload_confined(const PayloadRequest& request, Sandbox san
                                       const ManifestCheck& check_manifests,
                                       batch::Handler& handler) {
   const os::SandboxSupport support = os::sandbox_support();
-  if (sandbox == Sandbox::kOn && !support.complete()) {
-    return {Status::temporary("4.3.5", str_cat({"sandbox = on, but there is no ", support.missing(),
-                                                " here; install a kernel that has it, or choose "
-                                                "sandbox = auto"})),
-            false};
+  if (Status status = check_walls(sandbox, support); !status.is_ok()) {
+    return {status, false};
   }
   Child child;
-  if (Status status = child.start(request, support); !status.is_ok()) {
+  const Work work = [&request](const Status& caged, Sink& pipe) {
+    return relay_payload(request, caged, pipe);
+  };
+  if (Status status = child.start(request.file, support, work); !status.is_ok()) {
     return {status, false};
   }
   os::FdSource source(child.output(), "the pipe of the parser");
@@ -186,6 +201,32 @@ ConfinedPayload read_payload_confined(const PayloadRequest& request, Sandbox san
       break;
   }
   return judge_end(child.ended());
+}
+
+Result<std::string> run_confined(const os::File& file, Sandbox sandbox, std::size_t limit,
+                                 const std::function<Status(Sink&)>& work) {
+  const os::SandboxSupport support = os::sandbox_support();
+  TRY(check_walls(sandbox, support));
+  Child child;
+  TRY(child.start(file, support, [&work](const Status& caged, Sink& pipe) {
+    try {
+      return caged.is_ok() ? work(pipe) : caged;
+    } catch (const std::bad_alloc&) {
+      return Status::temporary("4.3.0", "out of memory");
+    }
+  }));
+  os::FdSource source(child.output(), "the pipe of the parser");
+  StringSink text(limit);
+  TRY(copy(source, text).status());
+  const auto ended = child.ended();
+  if (ended && WIFEXITED(*ended) && WEXITSTATUS(*ended) == 0) {
+    return text.take();
+  }
+  if (ended && WIFEXITED(*ended)) {
+    return Status::temporary(
+        "4.3.0", "the process that parses could not be caged, or had too little memory");
+  }
+  return judge_end(ended).facts.status();
 }
 
 }  // namespace bsmtp::parcel

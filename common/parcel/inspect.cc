@@ -1,5 +1,6 @@
 #include "common/parcel/inspect.h"
 
+#include <ctime>
 #include <optional>
 #include <utility>
 
@@ -7,8 +8,10 @@
 #include "common/bsmtp/parser.h"
 #include "common/digest/sha256.h"
 #include "common/os/fd_stream.h"
+#include "common/parcel/confined.h"
 #include "common/parcel/payload.h"
 #include "common/parcel/structure.h"
+#include "common/spool/fields.h"
 
 namespace bsmtp::parcel {
 namespace {
@@ -108,11 +111,10 @@ Status look_inside(os::FileOps& ops, const os::File& file, const Limits& limits,
   return note_problem(facts.status(), to);
 }
 
-}  // namespace
-
-Result<Inspection> inspect(os::FileOps& ops, const os::File& file, const Limits& limits) {
+Result<Inspection> look(os::FileOps& ops, const os::File& file, std::uint64_t size,
+                        const Limits& limits) {
   Inspection inspection;
-  const auto structure = read_structure(ops, file, limits);
+  const auto structure = read_structure(ops, file, size, limits);
   if (!structure.is_ok()) {
     TRY(note_problem(structure.status(), inspection));
     return inspection;
@@ -123,6 +125,108 @@ Result<Inspection> inspect(os::FileOps& ops, const os::File& file, const Limits&
   }
   TRY(look_inside(ops, file, limits, *structure, inspection));
   return inspection;
+}
+
+// --- between child and parent -------------------------------------------------------------------
+
+constexpr std::size_t kMaxText = 64U << 10U;
+constexpr const char* kTrouble = "trouble";
+constexpr const char* kLayer = "layer";
+constexpr const char* kSender = "sender";
+constexpr const char* kManifest = "manifest";
+
+constexpr std::size_t kMaxLayers = 8;
+constexpr std::size_t kMaxWords = 500;
+
+std::string numbered(const char* key, std::size_t n, const char* part = "") {
+  return str_cat({key, ".", std::to_string(n + 1), part});
+}
+
+std::string words_of(const spool::Fields& fields, const std::string& key) {
+  return printable(fields.get(key), kMaxWords);
+}
+
+}  // namespace
+
+std::string format_inspection(const Inspection& inspection) {
+  spool::Fields fields;
+  for (std::size_t i = 0; i < inspection.layers.size(); ++i) {
+    const Layer& layer = inspection.layers[i];
+    fields.set(numbered(kLayer, i), layer.type);
+    fields.set(numbered(kLayer, i, ".encoding"), layer.encoding);
+    fields.set_number(numbered(kLayer, i, ".octets"), layer.octets);
+  }
+  for (std::size_t i = 0; i < inspection.senders.size(); ++i) {
+    fields.set(numbered(kSender, i), inspection.senders[i]);
+  }
+  if (inspection.manifest) {
+    auto manifest = format_manifest(*inspection.manifest);
+    std::string line = manifest.is_ok() ? std::move(manifest).value() : "";
+    std::erase_if(line, [](char c) { return c == '\r' || c == '\n'; });  // unfolded
+    fields.set(kManifest, line);
+  }
+  fields.set("manifest-error", inspection.manifest_error);
+  fields.set("signature", inspection.signature_kind);
+  fields.set("digest", inspection.digest);
+  fields.set_number("plain-octets", inspection.plain_bytes);
+  fields.set_number("messages", inspection.messages);
+  fields.set_number("recipients", inspection.recipients);
+  fields.set("problem", inspection.problem);
+  return fields.format();
+}
+
+Result<Inspection> parse_inspection(std::string_view text) {
+  TRY_ASSIGN(const spool::Fields fields, spool::Fields::parse(text, "the parser's answer"));
+  if (fields.has(kTrouble)) {
+    return Status::temporary("4.3.0", printable(fields.get(kTrouble), 500));
+  }
+  Inspection inspection;
+  for (std::size_t i = 0; i < kMaxLayers && fields.has(numbered(kLayer, i)); ++i) {
+    inspection.layers.push_back({words_of(fields, numbered(kLayer, i)),
+                                 words_of(fields, numbered(kLayer, i, ".encoding")),
+                                 fields.get_number(numbered(kLayer, i, ".octets"))});
+  }
+  for (std::size_t i = 0; i < kMaxSenders && fields.has(numbered(kSender, i)); ++i) {
+    inspection.senders.push_back(words_of(fields, numbered(kSender, i)));
+  }
+  if (auto manifest = parse_manifest(fields.get(kManifest)); manifest.is_ok()) {
+    inspection.manifest = std::move(manifest).value();
+  }
+  inspection.manifest_error = words_of(fields, "manifest-error");
+  inspection.signature_kind = words_of(fields, "signature");
+  inspection.digest = words_of(fields, "digest");
+  inspection.plain_bytes = fields.get_number("plain-octets");
+  inspection.messages = fields.get_number("messages");
+  inspection.recipients = fields.get_number("recipients");
+  inspection.problem = words_of(fields, "problem");
+  return inspection;
+}
+
+Result<Inspection> inspect(os::FileOps& ops, const os::File& file, const Limits& limits,
+                           Sandbox sandbox) {
+  TRY_ASSIGN(const os::FileInfo info, ops.stat(file));
+  if (sandbox == Sandbox::kOff) {
+    return look(ops, file, info.size, limits);
+  }
+  // What OpenSSL and the C library read files for at their first use, nobody can in the cage.
+  digest::Sha256().finish();
+  ::tzset();
+  const auto text = run_confined(file, sandbox, kMaxText, [&](Sink& out) {
+    const auto found = look(ops, file, info.size, limits);
+    if (found.is_ok()) {
+      return out.write(format_inspection(*found));
+    }
+    spool::Fields fields;
+    fields.set(kTrouble, found.status().text());
+    return out.write(fields.format());
+  });
+  if (!text.is_ok() && text.status().is_permanent()) {
+    Inspection dead;
+    dead.problem = text.status().text();
+    return dead;
+  }
+  TRY(text.status());
+  return parse_inspection(*text);
 }
 
 }  // namespace bsmtp::parcel

@@ -1,11 +1,13 @@
 // Describes a parcel file layer by layer for an admin, without keys and without believing any of
 // it: what `bsmtpctl parcel inspect` prints. Reads mail as received or a built entity, in CRLF
-// lines (spool a file with LF lines through mail::CrlfNormaliser first).
+// lines (spool a file with LF lines through mail::CrlfNormaliser first). All of it is parsed in a
+// caged child (confined.h), unless that is switched off; what the child says may be a lie.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/base/status.h"
@@ -34,7 +36,13 @@ struct Inspection {
   std::string problem;  // the first thing that is wrong with it, "" when it is readable to the end
 };
 
-// Fails only when the file cannot be read.
-Result<Inspection> inspect(os::FileOps& ops, const os::File& file, const Limits& limits);
+// Fails only when the file cannot be read, or the child not be made. But for kOff: while the
+// process has one thread.
+Result<Inspection> inspect(os::FileOps& ops, const os::File& file, const Limits& limits,
+                           Sandbox sandbox);
+
+// As the child sends it: "key: value" lines (spool/fields.h). What cannot be read, temporary 4.3.0.
+std::string format_inspection(const Inspection& inspection);
+Result<Inspection> parse_inspection(std::string_view text);
 
 }  // namespace bsmtp::parcel

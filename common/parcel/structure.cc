@@ -132,23 +132,28 @@ Result<bool> wraps_a_parcel(os::FileOps& ops, const os::File& file, std::uint64_
 
 Result<Structure> read_structure(os::FileOps& ops, const os::File& file, const Limits& limits) {
   TRY_ASSIGN(const os::FileInfo info, ops.stat(file));
-  if (info.size > limits.parcel_bytes) {
-    return Status::permanent("5.3.4", "the parcel has " + std::to_string(info.size) +
+  return read_structure(ops, file, info.size, limits);
+}
+
+Result<Structure> read_structure(os::FileOps& ops, const os::File& file, std::uint64_t size,
+                                 const Limits& limits) {
+  if (size > limits.parcel_bytes) {
+    return Status::permanent("5.3.4", "the parcel has " + std::to_string(size) +
                                           " octets, the limit is " +
                                           std::to_string(limits.parcel_bytes));
   }
-  os::RangeSource all(ops, file, 0, info.size);
+  os::RangeSource all(ops, file, 0, size);
   TRY_ASSIGN(mail::EntityHeader top, mail::read_entity_header(all, header_limits(limits)));
   const mail::MediaType& type = top.content_type;
   if (type.is(kSignedType)) {
-    return read_signed(ops, file, info.size, top, limits);
+    return read_signed(ops, file, size, top, limits);
   }
   if (type.is("multipart/encrypted") || type.is("application/pkcs7-mime")) {
     return other(Structure::Kind::kUnsupported,
                  "encrypted or S/MIME (" + type_name(type) + "), which this version cannot open");
   }
   if (iequals(type.type, "multipart")) {
-    TRY_ASSIGN(const bool wrapped, wraps_a_parcel(ops, file, info.size, top, limits));
+    TRY_ASSIGN(const bool wrapped, wraps_a_parcel(ops, file, size, top, limits));
     if (wrapped) {
       return other(Structure::Kind::kUnsupported,
                    "something on the way wrapped the parcel into " + type_name(type) +
@@ -161,7 +166,7 @@ Result<Structure> read_structure(os::FileOps& ops, const os::File& file, const L
   Structure structure;
   structure.kind = Structure::Kind::kParcel;
   structure.compressed = type.is(kCompressedType);
-  structure.part = {0, top.octets, info.size, info.size};
+  structure.part = {0, top.octets, size, size};
   structure.part_header = std::move(top);
   return structure;
 }

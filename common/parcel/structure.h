@@ -35,5 +35,8 @@ struct Structure {
 
 // Permanent 5.3.4 over a cap, 5.6.0 malformed; temporary when the file cannot be read.
 Result<Structure> read_structure(os::FileOps& ops, const os::File& file, const Limits& limits);
+// Of a file whose size is known: only reads.
+Result<Structure> read_structure(os::FileOps& ops, const os::File& file, std::uint64_t size,
+                                 const Limits& limits);
 
 }  // namespace bsmtp::parcel

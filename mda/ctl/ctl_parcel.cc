@@ -173,13 +173,15 @@ Result<UniqueFd> make_target(const std::string& path, const std::string& owner_o
 Result<int> parcel_inspect(Context& context, const Arguments& arguments) {
   // Works on a machine without our configuration: then with the limits' defaults.
   parcel::Limits limits;
+  parcel::Sandbox sandbox = parcel::Sandbox::kAuto;
   if (const auto config = config::load(context.config_file); config.is_ok()) {
     limits = parcel_limits(*config);
+    sandbox = parcel_sandbox(*config);
   } else if (!context.config_file.empty()) {
     return config.status();
   }
   TRY_ASSIGN(const os::File file, canonical_copy(arguments.word(0), limits.parcel_bytes));
-  TRY_ASSIGN(const auto inspection, parcel::inspect(os::real_file_ops(), file, limits));
+  TRY_ASSIGN(const auto inspection, parcel::inspect(os::real_file_ops(), file, limits, sandbox));
   if (context.json) {
     Json json;
     inspection_json(json, inspection);

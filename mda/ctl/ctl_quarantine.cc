@@ -71,7 +71,8 @@ Result<int> quarantine_show(Context& context, const Arguments& arguments) {
   os::FileOps& ops = os::real_file_ops();
   const std::string path = found.quarantine.parcel_file(entry.id);
   TRY_ASSIGN(const os::File file, ops.open(path, os::kReadOnly, 0));
-  TRY_ASSIGN(const auto inspection, parcel::inspect(ops, file, parcel_limits(*context.config)));
+  TRY_ASSIGN(const auto inspection, parcel::inspect(ops, file, parcel_limits(*context.config),
+                                                    parcel_sandbox(*context.config)));
   if (context.json) {
     Json json;
     json.object();

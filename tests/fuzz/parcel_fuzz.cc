@@ -38,9 +38,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   limits.inflate.max_bytes = 1U << 20U;
   limits.messages = 100;
   limits.recipients = 10;
-  const auto seen = bsmtp::parcel::inspect(bsmtp::os::real_file_ops(), file, limits);
+  const auto seen = bsmtp::parcel::inspect(bsmtp::os::real_file_ops(), file, limits,
+                                           bsmtp::parcel::Sandbox::kOff);
   BSMTP_CHECK(seen.is_ok());
   BSMTP_CHECK(seen->messages <= limits.messages);
+  const auto told = bsmtp::parcel::parse_inspection(bsmtp::parcel::format_inspection(*seen));
+  BSMTP_CHECK(told.is_ok() && told->problem.empty() == seen->problem.empty());
 
   bsmtp::parcel::OpenRequest request;
   request.ops = &bsmtp::os::real_file_ops();

@@ -1,6 +1,14 @@
 #include "common/parcel/inspect.h"
 
+#include <fcntl.h>
+
+#include <cstdlib>
+#include <functional>
+#include <new>
+
 #include "common/base/text.h"
+#include "common/os/sandbox.h"
+#include "common/parcel/confined.h"
 #include "tests/unit/common/parcel/parcel_fixture.h"
 
 namespace bsmtp::parcel {
@@ -11,9 +19,15 @@ class InspectTest : public ParcelTest {
   Inspection look(std::string_view text) {
     dir.write("mail", text);
     const os::File in = file("mail", os::kReadOnly);
-    const auto seen = inspect(os::real_file_ops(), in, limits);
+    const auto seen = inspect(os::real_file_ops(), in, limits, Sandbox::kOff);
+    const auto caged = inspect(os::real_file_ops(), in, limits, Sandbox::kAuto);
     EXPECT_TRUE(seen.is_ok()) << seen.status().to_string();
-    return seen.is_ok() ? *seen : Inspection{};
+    EXPECT_TRUE(caged.is_ok()) << caged.status().to_string();
+    if (!seen.is_ok() || !caged.is_ok()) {
+      return {};
+    }
+    EXPECT_EQ(format_inspection(*caged), format_inspection(*seen)) << "the cage changes nothing";
+    return *caged;
   }
 };
 
@@ -70,6 +84,53 @@ TEST_F(InspectTest, BadManifestIsExplained) {
   EXPECT_NE(seen.manifest_error, "");
   for (const std::string& sender : seen.senders) {
     EXPECT_EQ(sender.find('\x1b'), std::string::npos) << "terminal escapes are made harmless";
+  }
+}
+
+TEST_F(InspectTest, WhatTheChildSaysIsNotTrusted) {
+  const struct {
+    const char* name;
+    std::string text;
+  } kBroken[] = {{"nothing", ""},
+                 {"cut short", "version: 1\nproblem: x"},
+                 {"a control character", "version: 1\nproblem: \x1b[2J\n"},
+                 {"no key", "version: 1\nproblem\n"},
+                 {"trouble", "version: 1\ntrouble: no memory\n"}};
+  for (const auto& c : kBroken) {
+    EXPECT_FALSE(parse_inspection(c.text).is_ok()) << c.name;
+  }
+  std::string text = "version: 1\nmanifest: v=9\ndigest: \xc2\x9b\nsignature: ";
+  text += std::string(5000, 'x') + "\nmessages: many\n";
+  for (int n = 1; n < 100; ++n) {
+    text += "sender." + std::to_string(n) + ": a\nlayer." + std::to_string(n) + ": b\n";
+  }
+  const auto seen = parse_inspection(text);
+  ASSERT_TRUE(seen.is_ok()) << seen.status().to_string();
+  EXPECT_FALSE(seen->manifest.has_value());
+  EXPECT_EQ(seen->digest.find('\x9b'), std::string::npos);
+  EXPECT_LT(seen->signature_kind.size(), 600U);
+  EXPECT_EQ(seen->messages, 0U);
+  EXPECT_EQ(seen->senders.size(), 20U);
+  EXPECT_EQ(seen->layers.size(), 8U);
+}
+
+TEST_F(InspectTest, AChildThatCrashesOrSaysTooMuchIsAVerdictAndTroubleIsNone) {
+  dir.write("mail", "x");
+  const os::File in = file("mail", os::kReadOnly);
+  const auto run = [&](const std::function<Status(Sink&)>& work) {
+    return run_confined(in, Sandbox::kAuto, 100, work);
+  };
+  EXPECT_EQ(run([](Sink& out) { return out.write("hello"); }).value(), "hello");
+  EXPECT_TRUE(run([](Sink&) -> Status { std::abort(); }).status().is_permanent());
+  EXPECT_TRUE(
+      run([](Sink& out) { return out.write(std::string(101, 'x')); }).status().is_permanent());
+  EXPECT_TRUE(run([](Sink&) { return Status::temporary("4.3.0", "no"); }).status().is_temporary());
+  EXPECT_TRUE(run([](Sink&) -> Status { throw std::bad_alloc(); }).status().is_temporary());
+  if (os::sandbox_support().complete()) {
+    const auto opened = run([](Sink& out) {
+      return out.write(::open("/etc/passwd", O_RDONLY) >= 0 ? "opened" : "not");
+    });
+    EXPECT_TRUE(opened.status().is_permanent()) << "an open in the cage";
   }
 }
 
