@@ -33,25 +33,45 @@ Result<std::optional<FoundParcel>> take(const spool::Spool& spool, const std::st
 
 }  // namespace
 
-Result<std::optional<FoundParcel>> find_by_token(const spool::Spool& spool,
-                                                 const std::string& token) {
+Result<std::optional<FoundParcel>> TokenIndex::find(const spool::Spool& spool,
+                                                    const std::string& token) {
   std::vector<std::string> peers;
   TRY_ASSIGN(peers, spool.peers());
   for (const std::string& peer : peers) {
     for (int round = 0; round < 2; ++round) {
+      Tokens listed;
       for (const spool::Stage stage : kWay) {
         std::vector<std::string> parcels;
         TRY_ASSIGN(parcels, spool.list_parcels(peer, stage));
         for (const std::string& id : parcels) {
-          const auto fields = spool::ParcelDir::peek_state(spool, peer, stage, id);
-          if (fields.is_ok() && fields->get("token") == token) {
+          std::string of_parcel = look_up(spool, peer, stage, id);
+          if (of_parcel == token) {
             return take(spool, peer, stage, id);
+          }
+          if (!of_parcel.empty()) {
+            listed.insert_or_assign(id, std::move(of_parcel));
           }
         }
       }
+      known_[peer] = std::move(listed);
     }
   }
   return std::optional<FoundParcel>();
+}
+
+std::string TokenIndex::look_up(const spool::Spool& spool, const std::string& peer,
+                                spool::Stage stage, const std::string& id) {
+  Tokens& known = known_[peer];
+  const auto found = known.find(id);
+  if (found != known.end()) {
+    return found->second;
+  }
+  const auto fields = spool::ParcelDir::peek_state(spool, peer, stage, id);
+  std::string token = fields.is_ok() ? fields->get("token") : "";
+  if (!token.empty()) {
+    known.emplace(id, token);
+  }
+  return token;
 }
 
 Result<std::optional<FoundParcel>> find_by_id(const spool::Spool& spool, const std::string& peer,

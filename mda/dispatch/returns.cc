@@ -215,7 +215,8 @@ Status tell_postmaster(SubmitContext& context, const std::string& id, const spoo
                              "no-report", found.dir.id());
 }
 
-Status handle_return(SubmitContext& context, const std::string& id, TouchedParcels& touched) {
+Status handle_return(SubmitContext& context, TokenIndex& tokens, const std::string& id,
+                     TouchedParcels& touched) {
   const std::string path = str_cat({context.spool.paths().returns(), "/", id});
   const auto item = spool::ItemReader::open(context.spool.ops(), path);
   if (!item.is_ok()) {
@@ -234,7 +235,7 @@ Status handle_return(SubmitContext& context, const std::string& id, TouchedParce
           : return_token(*context.config, item->envelope().recipients.front().address);
   std::optional<FoundParcel> found;
   if (!token.empty()) {
-    TRY_ASSIGN(found, find_by_token(context.spool, token));
+    TRY_ASSIGN(found, tokens.find(context.spool, token));
   }
   if (!report || token.empty()) {
     log::parcel_returned(found ? found->dir.id() : id, found ? found->dir.peer() : "-",
@@ -287,12 +288,12 @@ std::string return_token(const config::Config& config, std::string_view recipien
   return hex ? token : "";
 }
 
-Status handle_returns(SubmitContext& context, TouchedParcels& touched) {
+Status handle_returns(SubmitContext& context, TokenIndex& tokens, TouchedParcels& touched) {
   std::vector<std::string> ids;
   TRY_ASSIGN(ids, spool::list_ids(context.spool.ops(), context.spool.paths().returns()));
   Status first;
   for (const std::string& id : ids) {
-    const Status status = handle_return(context, id, touched);
+    const Status status = handle_return(context, tokens, id, touched);
     if (!status.is_ok()) {
       log::trouble(id, status);
       first = first.is_ok() ? status : first;

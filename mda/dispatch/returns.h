@@ -12,6 +12,7 @@
 
 #include "common/base/stream.h"
 #include "mda/dispatch/acknowledge.h"
+#include "mda/dispatch/parcel_lookup.h"
 #include "mda/dispatch/resend_policy.h"
 #include "mda/dispatch/submit_job.h"
 
@@ -36,7 +37,7 @@ Result<std::optional<ReturnReport>> parse_return(Source& plain_text);
 std::string return_token(const config::Config& config, std::string_view recipient);
 
 // Handles everything in inbound/returns/. What came to a parcel's own address and is no report is
-// shown to the postmaster.
-Status handle_returns(SubmitContext& context, TouchedParcels& touched);
+// shown to the postmaster. `tokens` is the same at every call.
+Status handle_returns(SubmitContext& context, TokenIndex& tokens, TouchedParcels& touched);
 
 }  // namespace bsmtp::mda

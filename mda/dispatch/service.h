@@ -22,6 +22,7 @@
 #include "mda/dispatch/clock_watch.h"
 #include "mda/dispatch/mailbox.h"
 #include "mda/dispatch/outbound.h"
+#include "mda/dispatch/parcel_lookup.h"
 #include "mda/dispatch/receipt_desk.h"
 #include "mda/dispatch/sweep.h"
 #include "mda/dispatch/watcher.h"
@@ -112,6 +113,7 @@ class Service {
   std::unique_ptr<WorkerPool> helpers_;
   std::array<Periodic, 6> periodic_;
   QueueWatch queue_watch_;
+  TokenIndex tokens_;  // of handle_news()
   std::optional<Ending> ending_;
   std::uint64_t ledger_failures_ = 0;  // in a row; of whoever opens it, one at a time
   bool accepted_changed_ = true;

@@ -92,7 +92,7 @@ Status Service::handle_news(SubmitContext& context) {
   TouchedParcels touched;
   Status status = handle_receipts(context);
   for (const Status& more :
-       {handle_returns(context, touched), handle_orders(context, peers_, touched)}) {
+       {handle_returns(context, tokens_, touched), handle_orders(context, peers_, touched)}) {
     status = status.is_ok() ? more : status;
   }
   mailbox_->post([this, touched] {
