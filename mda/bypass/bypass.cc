@@ -24,6 +24,9 @@ std::string doubt_of_parcel(spool::Stage stage, const spool::Fields& state) {
     return str_cat({"handed over", when ? " " + format_rfc5322(*when) : "",
                     " in a parcel that was not acknowledged"});
   }
+  if (state.has("earlier-copy")) {
+    return "it was handed over before, in a parcel that was split since";
+  }
   return state.has("submitting") || state.has("in-doubt") || state.has("handed")
              ? "the handing over of its parcel was interrupted, or its end is not known"
              : "";

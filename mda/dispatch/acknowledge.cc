@@ -43,8 +43,10 @@ Status apply(SubmitContext& context, const config::Peer& peer, const spool::Rece
                                seconds_since(found->state.handed, now), found->state.resends);
       return found->dir.remove();
     case AnswerStep::kFail:
+      // Its word is about this parcel, all copies of it. What was split has another id.
       found->state.failing_unknown = false;
-      return fail_parcel(context, found->dir, found->state, why_refused(peer, answer), answer.text);
+      return fail_copy(context, found->dir, found->state, found->state.earlier_copy,
+                       why_refused(peer, answer), answer.text);
     case AnswerStep::kTooLate:
       log::parcel_unknown(answer.parcel_id, peer.name,
                           "the peer's receipt says that it arrived, after its senders were told "

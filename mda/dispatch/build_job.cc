@@ -121,6 +121,7 @@ class Build {
     state_.entity_octets = result.entity_bytes;
     state_.digest = result.digest;
     state_.receipt = static_cast<std::uint64_t>(receipt());
+    state_.earlier_copy = context_.earlier_copy;
     TRY_ASSIGN(state_.token, random_hex(16));
     return Status::ok();
   }
@@ -172,11 +173,16 @@ class Build {
     if (item.is_ok()) {
       const NoticeSubject subject{config_,    context_.notices,          id, id,
                                   peer_.name, id_time(id).value_or(now), now};
+      const bool unknown = context_.earlier_copy;
       std::vector<DsnRecipient> recipients;
       for (const mail::Recipient& recipient : item->envelope().recipients) {
-        recipients.push_back({recipient, why.code(), "", why.text(), ""});
+        recipients.push_back({recipient, unknown ? "4.4.0" : why.code(), "", why.text(), ""});
       }
-      TRY(write_dsn(subject, NoticeKind::kFailure, *item, item->text_size(), recipients));
+      if (unknown) {
+        log::ambiguous(id, "it cannot be sent again, and an earlier copy may have arrived");
+      }
+      TRY(write_dsn(subject, unknown ? NoticeKind::kUnknown : NoticeKind::kFailure, *item,
+                    item->text_size(), recipients));
     } else {
       TRY(tell_postmaster(id, why, now));
     }
@@ -245,7 +251,8 @@ Result<bool> build_claimed(BuildContext& context, const config::Peer& peer, spoo
   Build build(context, peer, std::move(dir));
   SubmitContext for_expiry{context.config, context.spool, context.notices, context.clock};
   // Too old for any parcel: nobody would take it.
-  const Status expired = expire_items(for_expiry, build.dir(), context.config->parcel_lifetime);
+  const Status expired =
+      expire_items(for_expiry, build.dir(), context.config->parcel_lifetime, context.earlier_copy);
   const Result<bool> built = expired.is_ok() ? build.build() : Result<bool>(expired);
   Status status = built.status();
   if (status.is_ok() && built.value()) {

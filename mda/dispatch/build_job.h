@@ -31,6 +31,8 @@ struct BuildContext {
   std::optional<crypto::Signer>& signer;
   // What the manifest asks a peer with receipts for.
   parcel::Receipt receipt = parcel::Receipt::kWanted;
+  // For the part of a parcel that was split: ParcelState::earlier_copy.
+  bool earlier_copy = false;
 };
 
 // True: parcel `id` (new, from make_id) is ready; false: nothing was left to build.

@@ -12,7 +12,7 @@ namespace {
 // May the peer have it? Then nobody can be told that it failed.
 bool left_once(const FoundParcel& found) {
   return found.dir.stage() == spool::Stage::kSent || found.state.handed != TimePoint() ||
-         found.state.submitting;
+         found.state.submitting || found.state.in_doubt;
 }
 
 Status resend(SubmitContext& context, FoundParcel& found) {
@@ -27,7 +27,7 @@ Status resend(SubmitContext& context, FoundParcel& found) {
 }
 
 Status fail(SubmitContext& context, FoundParcel& found) {
-  const bool unknown = left_once(found);
+  const bool unknown = left_once(found) || found.state.earlier_copy;
   found.state.failing_unknown = unknown;
   return fail_parcel(
       context, found.dir, found.state,

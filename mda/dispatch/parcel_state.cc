@@ -36,6 +36,7 @@ ParcelState ParcelState::from(const spool::Fields& fields) {
   state.next = fields.get_time("next").value_or(TimePoint());
   state.submitting = fields.has("submitting");
   state.in_doubt = fields.has("in-doubt");
+  state.earlier_copy = fields.has("earlier-copy");
   state.failing = fields.get("failing");
   state.failing_reason = fields.get("failing-reason");
   state.failing_diagnostic = fields.get("failing-diagnostic");
@@ -70,6 +71,7 @@ spool::Fields ParcelState::to_fields() const {
   set_or_erase(out, "finished", finished);
   set_or_erase(out, "submitting", submitting ? "yes" : "");
   set_or_erase(out, "in-doubt", in_doubt ? "yes" : "");
+  set_or_erase(out, "earlier-copy", earlier_copy ? "yes" : "");
   set_or_erase(out, "failing", failing);
   set_or_erase(out, "failing-reason", failing_reason);
   set_or_erase(out, "failing-diagnostic", failing_diagnostic);

@@ -24,6 +24,9 @@ struct ParcelState {
   TimePoint next{};            // not to be submitted before
   bool submitting = false;     // a submission was begun and its end is not known
   bool in_doubt = false;       // an earlier one may have been taken, though no answer said so
+  // Its messages were in a parcel that was split, and a copy of that one may have arrived. Said of
+  // a part; of a parcel that is being split, for its parts.
+  bool earlier_copy = false;
   // The status code with which it fails, noted before the first sender is told: from then on it
   // is not submitted any more, or senders could be told of a failure that is none.
   std::string failing;

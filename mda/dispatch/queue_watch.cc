@@ -158,6 +158,9 @@ Status expire_items(SubmitContext& context, spool::ParcelDir& dir, std::chrono::
     TRY(write_dsn(subject_of(context, dir.peer(), id), kind, *item, item->text_size(),
                   in_doubt ? all_recipients(*item, "4.4.0", kInDoubt)
                            : all_recipients(*item, "5.4.7", kExpired)));
+    if (in_doubt) {
+      log::ambiguous(id, "its time is over, and the host MTA may have taken it before");
+    }
     log::item_expired(id, dir.peer(), format_rfc5322(arrival));
     TRY(dir.item_handed(id));
   }

@@ -154,14 +154,14 @@ Status apply_hint(SubmitContext& context, const ReturnReport& report, FoundParce
   const Status why = failure_of(report);
   if (classify_refusal(report.status, report.diagnostic, report.refused_at) != Refusal::kOther) {
     bool splits = false;
-    TRY_ASSIGN(splits, begin_split(context.spool, found.dir, state, why));
+    const bool another = may_have_arrived(state);
+    TRY_ASSIGN(splits, begin_split(context.spool, found.dir, state, another, why));
     if (splits) {
       return Status::ok();
     }
-    if (state.resends == 0 && state.bounces == 0 && state.attempts == 0 &&
-        state.asked == TimePoint()) {
-      // The only copy there ever was, and what refused it is the message itself.
-      return fail_parcel(context, found.dir, state, why, report.diagnostic);
+    if (state.resends == 0 && state.bounces == 0 && state.asked == TimePoint() && !state.in_doubt) {
+      // The only copy of this parcel, and what refused it is the message itself.
+      return fail_copy(context, found.dir, state, another, why, report.diagnostic);
     }
   }
   note_bounce(state, resend_times(*context.config), context.clock.now());
@@ -184,7 +184,8 @@ Status apply(SubmitContext& context, const std::string& id, const ReturnReport& 
     touched.emplace(found->dir.peer(), found->dir.id());
     return apply_hint(context, report, *found);
   }
-  return fail_parcel(context, found->dir, found->state, failure_of(report), report.diagnostic);
+  return fail_copy(context, found->dir, found->state, found->state.in_doubt, failure_of(report),
+                   report.diagnostic);
 }
 
 // Null-sender mail to a parcel's own address that is no report: a bounce in a form of its own, or

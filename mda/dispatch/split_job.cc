@@ -62,6 +62,7 @@ Result<std::size_t> split_parcel(BuildContext& context, const config::Peer& peer
   if (state.splitting.empty() || !state.failing.empty()) {
     return std::size_t{0};
   }
+  context.earlier_copy = state.earlier_copy;
   std::vector<std::string> items;
   TRY_ASSIGN(items, claimed->items());
   const auto cut = std::lower_bound(items.begin(), items.end(), state.split_at);

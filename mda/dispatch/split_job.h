@@ -5,6 +5,7 @@
 // moves, so that it is never submitted again; every item is at any instant in exactly one
 // place, and what a new parcel could not be completed with goes back to the old one. A split that
 // was interrupted goes on with what is left. The old parcel is removed when it is empty.
+// What is known of the old parcel's copies goes on to the parts (ParcelState::earlier_copy).
 // Failure: temporary; the old parcel keeps what has not moved. Threads: as build_job.h.
 #pragma once
 

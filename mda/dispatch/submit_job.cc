@@ -146,24 +146,25 @@ class Submission {
   }
 
   Result<SubmitResult> refused(const smtp::RecipientResult& result, const std::string& reply) {
+    // This copy was refused, another one perhaps not.
+    const bool another = left_once() || may_have_arrived(state_);
     if (!awaits_) {
-      state_.failing_unknown = state_.in_doubt;  // this copy was refused, another one perhaps not
-      return fail(result.status, reply);
+      return fail_this_copy(another, result.status, reply);
     }
     const bool read = result.stage == smtp::Stage::kText;
     const Refusal refusal = classify_refusal(result.status.code(), reply,
                                              read ? RefusedAt::kText : RefusedAt::kEnvelope);
     if (refusal != Refusal::kOther) {
       bool splits = false;
-      TRY_ASSIGN(splits, begin_split(context_.spool, parcel_, state_, result.status));
+      TRY_ASSIGN(splits, begin_split(context_.spool, parcel_, state_, another, result.status));
       if (splits) {
         return SubmitResult{SubmitResult::Kind::kSplit, {}, result.status};
       }
     }
     if (!left_once()) {
-      return fail(result.status, reply);
+      return fail_this_copy(another, result.status, reply);
     }
-    // An earlier copy may have arrived.
+    // Its receipt may be on its way.
     log::parcel_returned(parcel_.id(), peer_.name, "refused", result.status.to_string());
     note_bounce(state_, resend_times(*context_.config), context_.clock.now());
     return back_to_sent(result.status.to_string());
@@ -229,13 +230,14 @@ class Submission {
   // From here on it is no parcel any more; a crash gives its messages back to incoming/. Those
   // that arrived at least `lifetime` ago (0 = none) fail.
   Result<SubmitResult> undo(std::chrono::seconds lifetime) {
-    if (state_.in_doubt) {
+    const bool in_doubt = state_.in_doubt || state_.earlier_copy;
+    if (in_doubt) {
       log::ambiguous(parcel_.id(),
                      "the host MTA may have taken the parcel; it is undone all the same");
     }
     TRY(parcel_.move_to(spool::Stage::kBuilding));
     if (lifetime != std::chrono::seconds(0)) {
-      TRY(expire_items(context_, parcel_, lifetime, state_.in_doubt));
+      TRY(expire_items(context_, parcel_, lifetime, in_doubt));
     }
     TRY(parcel_.abandon());
     return SubmitResult{SubmitResult::Kind::kGone, {}, Status::ok()};
@@ -257,6 +259,11 @@ class Submission {
 
   Result<SubmitResult> fail(const Status& why, const std::string& diagnostic) {
     TRY(fail_parcel(context_, parcel_, state_, why, diagnostic));
+    return SubmitResult{SubmitResult::Kind::kFailed, {}, why};
+  }
+
+  Result<SubmitResult> fail_this_copy(bool another, const Status& why, const std::string& reply) {
+    TRY(fail_copy(context_, parcel_, state_, another, why, reply));
     return SubmitResult{SubmitResult::Kind::kFailed, {}, why};
   }
 
@@ -338,8 +345,27 @@ Status fail_parcel(SubmitContext& context, spool::ParcelDir& parcel, ParcelState
   return parcel.move_to(spool::Stage::kFailed);
 }
 
+bool may_have_arrived(const ParcelState& state) {
+  return state.earlier_copy || state.in_doubt || state.submitting || state.resends > 0 ||
+         state.bounces > 0 || state.asked != TimePoint();
+}
+
+Status fail_copy(SubmitContext& context, spool::ParcelDir& parcel, ParcelState state, bool another,
+                 const Status& why, const std::string& diagnostic) {
+  if (!another) {
+    return fail_parcel(context, parcel, std::move(state), why, diagnostic);
+  }
+  state.failing_unknown = true;
+  return fail_parcel(
+      context, parcel, std::move(state),
+      Status::temporary("4.4.0", str_cat({"an earlier copy may have arrived, a later "
+                                          "one was refused (",
+                                          why.to_string(), ")"})),
+      diagnostic);
+}
+
 Result<bool> begin_split(const spool::Spool& spool, spool::ParcelDir& parcel, ParcelState& state,
-                         const Status& why) {
+                         bool another, const Status& why) {
   std::vector<std::string> items;
   TRY_ASSIGN(items, parcel.items());
   if (items.size() < 2) {
@@ -352,6 +378,7 @@ Result<bool> begin_split(const spool::Spool& spool, spool::ParcelDir& parcel, Pa
     octets.push_back(info.size);
   }
   state.splitting = why.to_string();
+  state.earlier_copy = state.earlier_copy || another;
   state.split_at = items.at(half_of(octets));
   TRY(parcel.write_state(state.to_fields()));
   return true;

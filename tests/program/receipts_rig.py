@@ -1,12 +1,16 @@
 """A sending gateway whose peer gives receipts: native parcels signed with a key made here once, the
 peer's receipts written as bsmtp-in leaves them, and the clock moved by editing a parcel's state."""
 
+import collections
+import email
+import email.policy
 import json
 import os
 import re
 import subprocess
 import tempfile
 import time
+import unittest
 
 from dispatch_rig import HOST, Gateway, Smtp, crlf, iso, item, new_id, text_of
 
@@ -136,4 +140,76 @@ def bounce(action="failed", status="5.1.1", diagnostic="550 5.1.1 no such user",
             "Diagnostic-Code: smtp; %s\n\n--b--\n" % (human, action, status, diagnostic))
 
 
-__all__ = ["DAY", "HOST", "OwnKey", "Sender", "Smtp", "bounce", "item", "new_id", "text_of"]
+class Case(unittest.TestCase):
+    """A sender against a scripted host MTA; begin() and end() once for all of a module's cases."""
+
+    settings = ""
+    peer = ""
+    messages_at_once = 3
+
+    @staticmethod
+    def begin(programs):
+        Case.programs = programs
+        Case.key = OwnKey(programs)
+
+    @staticmethod
+    def end():
+        Case.key.close()
+
+    def setUp(self):
+        self.submit = Smtp()
+        self.addCleanup(self.submit.close)
+        self.site = Sender(self.programs, self.key, self.submit.url(), self.settings, self.peer,
+                           self.messages_at_once)
+        self.addCleanup(self.site.close)
+        self.site.make_spool()
+
+    def send(self, **how):
+        """One parcel of three messages, in sent/; its id."""
+        before = set(self.site.parcels("sent"))
+        self.site.put_three(**how)
+        self.site.once("--flush")
+        sent, = set(self.site.parcels("sent")) - before
+        return sent
+
+    def parsed(self):
+        return [(m, email.message_from_bytes(m["text"], policy=email.policy.default))
+                for m in self.submit.taken()]
+
+    def copies(self, parcel=None):
+        """The parcels that went out, by id."""
+        return [t for _, t in self.parsed() if t.get_content_type() == "multipart/signed"
+                and (parcel is None or parcel in t["Subject"])]
+
+    def reports(self):
+        return [t for _, t in self.parsed() if t.get_content_type() == "multipart/report"]
+
+    def groups(self, report):
+        """The fields of the DSN's recipients."""
+        status = report.get_payload()[1]
+        self.assertEqual(status.get_content_type(), "message/delivery-status")
+        return status.get_payload()[1:]
+
+    def token(self):
+        return re.search(r"\+([0-9a-f]{32})@", self.submit.taken()[-1]["mail"]).group(1)
+
+    def ever_answered(self):
+        """The peer has acknowledged something before."""
+        first = self.send(mark="first")
+        self.site.receipt(first)
+        self.site.once()
+        self.assertEqual(self.site.place(first), "gone")
+
+    def assert_told_once(self, status, words):
+        told = collections.Counter(r["To"] for r in self.reports())
+        self.assertEqual(told, {"s%d@domain.com" % n: 1 for n in range(3)})
+        for report in self.reports():
+            group, = self.groups(report)
+            self.assertEqual(group["Action"], "failed")
+            self.assertEqual(group["Status"], status)
+            self.assertRegex(group["Final-Recipient"], r"^rfc822; bob\d@domain\.co\.uk$")
+            self.assertIn(words, " ".join(report.get_payload()[0].get_content().split()))
+
+
+__all__ = ["DAY", "HOST", "Case", "OwnKey", "Sender", "Smtp", "bounce", "item", "new_id",
+           "text_of"]

@@ -1,9 +1,6 @@
 """What the sending dispatcher makes of receipts, of their absence, of bounces and of an admin's orders:
 the real program against a scripted host MTA; receipts are written by hand, time by editing states."""
 
-import collections
-import email
-import email.policy
 import os
 import re
 import shutil
@@ -11,78 +8,17 @@ import sys
 import time
 import unittest
 
-from receipts_rig import DAY, OwnKey, Sender, Smtp, bounce, item, new_id, text_of
+from receipts_rig import DAY, Case, OwnKey, bounce, item, new_id, text_of
 
 PROGRAMS = sys.argv.pop(1)
 
 
 def setUpModule():
-    global KEY
-    KEY = OwnKey(PROGRAMS)
+    Case.begin(PROGRAMS)
 
 
 def tearDownModule():
-    KEY.close()
-
-
-class Case(unittest.TestCase):
-    settings = ""
-    peer = ""
-    messages_at_once = 3
-
-    def setUp(self):
-        self.submit = Smtp()
-        self.addCleanup(self.submit.close)
-        self.site = Sender(PROGRAMS, KEY, self.submit.url(), self.settings, self.peer,
-                           self.messages_at_once)
-        self.addCleanup(self.site.close)
-        self.site.make_spool()
-
-    def send(self, **how):
-        """One parcel of three messages, in sent/; its id."""
-        before = set(self.site.parcels("sent"))
-        self.site.put_three(**how)
-        self.site.once("--flush")
-        sent, = set(self.site.parcels("sent")) - before
-        return sent
-
-    def parsed(self):
-        return [(m, email.message_from_bytes(m["text"], policy=email.policy.default))
-                for m in self.submit.taken()]
-
-    def copies(self, parcel=None):
-        """The parcels that went out, by id."""
-        return [t for _, t in self.parsed() if t.get_content_type() == "multipart/signed"
-                and (parcel is None or parcel in t["Subject"])]
-
-    def reports(self):
-        return [t for _, t in self.parsed() if t.get_content_type() == "multipart/report"]
-
-    def groups(self, report):
-        """The fields of the DSN's recipients."""
-        status = report.get_payload()[1]
-        self.assertEqual(status.get_content_type(), "message/delivery-status")
-        return status.get_payload()[1:]
-
-    def token(self):
-        return re.search(r"\+([0-9a-f]{32})@", self.submit.taken()[-1]["mail"]).group(1)
-
-    def ever_answered(self):
-        """The peer has acknowledged something before."""
-        first = self.send(mark="first")
-        self.site.receipt(first)
-        self.site.once()
-        self.assertEqual(self.site.place(first), "gone")
-
-    def assert_told_once(self, status, words):
-        told = collections.Counter(r["To"] for r in self.reports())
-        self.assertEqual(told, {"s%d@domain.com" % n: 1 for n in range(3)})
-        for report in self.reports():
-            group, = self.groups(report)
-            self.assertEqual(group["Action"], "failed")
-            self.assertEqual(group["Status"], status)
-            self.assertRegex(group["Final-Recipient"], r"^rfc822; bob\d@domain\.co\.uk$")
-            self.assertIn(words, " ".join(report.get_payload()[0].get_content().split()))
+    Case.end()
 
 
 class Receipts(Case):

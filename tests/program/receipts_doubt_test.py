@@ -1,0 +1,153 @@
+"""What is told to the senders when a copy was refused and another one may have arrived: nothing but the
+peer's receipt says that mail was not delivered while any copy of it is not accounted for."""
+
+import os
+import sys
+import unittest
+
+from receipts_rig import Case as Base
+from receipts_rig import bounce
+
+PROGRAMS = sys.argv.pop(1)
+TOO_BIG = bounce(status="5.3.4", diagnostic="552 5.3.4 too big")
+HOUR = 3600
+
+
+def setUpModule():
+    Base.begin(PROGRAMS)
+
+
+def tearDownModule():
+    Base.end()
+
+
+class Case(Base):
+    def refuse_parcels(self, reply):
+        self.submit.script = lambda command, session: (
+            reply if command == "<text>" and "bsmtp+" in session["mail"] else None)
+
+    def take_parcels(self):
+        self.submit.script = lambda command, _: None
+
+    def again(self, runs=1):
+        """As if each back-off were over."""
+        for _ in range(runs):
+            self.site.set_next(-1, "peers", "remote1", "ready")
+            self.site.once()
+
+    def tokens(self):
+        return [self.site.state(p)["token"] for p in self.site.parcels("sent")]
+
+    def assert_unknown(self):
+        self.assert_told_once("4.4.0", "may have been delivered or not")
+        self.assertIn("outcome-unknown outcome=ambiguous", self.site.logged())
+        self.assertNotIn("could not be delivered", str(self.reports()[0].get_payload()[0]))
+
+
+class SplitInDoubt(Case):
+    def silence_and_a_bounce(self):
+        """The receipt of the first copy is lost, the second one comes back as too big: two parts."""
+        parcel = self.send()
+        self.site.later(parcel, 6 * HOUR)
+        self.site.once()
+        self.assertEqual(len(self.copies(parcel)), 2)
+        self.site.returned(self.token(), TOO_BIG)
+        self.site.once()
+        self.again()
+        self.assertEqual(len(self.site.parcels("sent")), 2)
+        return parcel
+
+    def test_parts_that_are_refused_at_their_handing_over(self):
+        parcel = self.send()
+        self.refuse_parcels("552 5.3.4 too big")
+        self.site.later(parcel, 6 * HOUR)
+        self.site.once()
+        self.again(4)
+        self.assert_unknown()
+        self.assertEqual((self.site.parcels("ready"), self.site.parcels("sent")), ([], []))
+
+    def test_a_lost_reply_before_the_refusal(self):
+        answers = iter(["CLOSE"])
+        self.submit.script = lambda command, _: (
+            next(answers, None) if command == "<taken>" else None)
+        self.site.put_three()
+        self.site.once("--flush")
+        self.refuse_parcels("552 5.3.4 too big")
+        self.again(4)
+        self.assert_unknown()
+
+    def test_parts_refused_for_another_reason(self):
+        self.silence_and_a_bounce()
+        for parcel in self.site.parcels("sent"):
+            self.assertEqual(self.site.state(parcel)["earlier-copy"], "yes")
+            os.rename("%s/peers/remote1/sent/%s" % (self.site.spool, parcel),
+                      "%s/peers/remote1/ready/%s" % (self.site.spool, parcel))
+            self.site.set_state(parcel, handed=None, finished=None)
+        self.submit.script = lambda command, _: (
+            "550 5.1.2 no such host" if "RCPT TO:<bsmtp@" in command else None)
+        self.site.once()
+        self.assert_unknown()
+
+    def test_parts_that_the_peer_refuses_or_calls_expired(self):
+        self.silence_and_a_bounce()
+        first, second = self.site.parcels("sent")
+        self.site.receipt((first, "rejected", "5.6.0", "malformed"))
+        self.site.receipt((second, "expired", "5.4.7", ""))
+        self.site.once()
+        self.assert_unknown()
+
+    def test_a_split_after_a_crash_remembers(self):
+        parcel = self.send()
+        self.site.set_state(parcel, splitting="5.3.4 too big", earlier_copy="yes",
+                            split_at=self.site.names("peers", "remote1", "sent", parcel, "items")[1])
+        self.refuse_parcels("552 5.3.4 too big")
+        self.site.once()
+        self.again(4)
+        self.assert_unknown()
+
+    def test_given_up_by_an_admin(self):
+        self.silence_and_a_bounce()
+        for parcel in self.site.parcels("sent"):
+            os.rename("%s/peers/remote1/sent/%s" % (self.site.spool, parcel),
+                      "%s/peers/remote1/ready/%s" % (self.site.spool, parcel))
+            self.site.set_state(parcel, handed=None, finished=None, next=HOUR)
+            self.site.ctl("parcel", "fail", parcel)
+        self.site.once()
+        self.assert_unknown()
+
+    def test_without_another_copy_it_is_a_failure(self):
+        self.refuse_parcels("552 5.3.4 too big")
+        self.site.put_three()
+        self.site.once("--flush")
+        self.again(4)
+        self.assert_told_once("5.3.4", "could not be delivered")
+        self.assertNotIn("ambiguous", self.site.logged())
+
+
+class WithoutReceipts(Case):
+    peer = "receipts = no\n"
+
+    def lose_a_reply(self):
+        answers = iter(["CLOSE"])
+        self.submit.script = lambda command, _: (
+            next(answers, None) if command == "<taken>" else None)
+        self.site.put_three()
+        self.site.once("--flush")
+
+    def test_a_refusal_after_a_lost_reply(self):
+        self.lose_a_reply()
+        self.refuse_parcels("550 5.7.1 no")
+        self.again()
+        self.assert_unknown()
+
+    def test_a_bounce_of_one_of_two_copies(self):
+        self.lose_a_reply()
+        self.take_parcels()
+        self.again()
+        self.site.returned(self.token(), bounce())
+        self.site.once()
+        self.assert_unknown()
+
+
+if __name__ == "__main__":
+    unittest.main()
