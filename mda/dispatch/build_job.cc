@@ -66,6 +66,9 @@ class Build {
     }
   }
 
+  // Nothing may be given up, however old, while no parcel can be signed.
+  Status can_sign() { return needs_signature(peer_.profile) ? open_signer() : Status::ok(); }
+
   Status commit() { return dir_.commit(std::move(entity_), state_.to_fields()); }
   const ParcelState& state() const { return state_; }
 
@@ -250,10 +253,13 @@ Result<bool> build_claimed(BuildContext& context, const config::Peer& peer, spoo
   const std::string id = dir.id();
   Build build(context, peer, std::move(dir));
   SubmitContext for_expiry{context.config, context.spool, context.notices, context.clock};
-  // Too old for any parcel: nobody would take it.
-  const Status expired =
-      expire_items(for_expiry, build.dir(), context.config->parcel_lifetime, context.earlier_copy);
-  const Result<bool> built = expired.is_ok() ? build.build() : Result<bool>(expired);
+  Status ready = build.can_sign();
+  if (ready.is_ok()) {
+    // Too old for any parcel: nobody would take it.
+    ready = expire_items(for_expiry, build.dir(), context.config->parcel_lifetime,
+                         context.earlier_copy);
+  }
+  const Result<bool> built = ready.is_ok() ? build.build() : Result<bool>(ready);
   Status status = built.status();
   if (status.is_ok() && built.value()) {
     status = build.commit();

@@ -79,10 +79,12 @@ std::vector<PeerBacklog> Outbound::backlog() const {
       peer.late_since = since->second;
     }
     const auto& items = queue.waiting.items();
-    // What a free worker is about to build has its chance first, however old it is.
+    // What a free worker is about to build has its chance first, however old it is. What cannot be
+    // built for a reason of ours (key, key ring, disk) waits until that is mended: no sender is to
+    // be told of a failure because of it.
     const BatchDecision decision = decide(queue, now);
-    const bool stuck = space_low_ || now < queue.build_not_before ||
-                       (decision.items.empty() && !decision.next_due);
+    const bool stuck =
+        !space_low_ && queue.build_failures == 0 && decision.items.empty() && !decision.next_due;
     for (auto item = items.begin();
          stuck && item != items.end() && peer.expired.size() < kExpiredAtOnce &&
          id_time(item->first).value_or(now) + config_->delivery_expire <= now;

@@ -579,21 +579,58 @@ class Restored(Case):
 
 
 class Keys(Case):
-    def test_an_expired_key_holds_mail_and_bounces_nothing(self):
+    settings = "heartbeat = 1s\n"
+
+    def expired_key(self):
         key = OwnKey(PROGRAMS, "1s")
         self.addCleanup(key.close)
         time.sleep(2)
-        self.site.key, good = key, self.site.key
-        self.site.write_config(self.submit.url(), "smtp://127.0.0.1:9")
+        self.good, self.site.key = self.site.key, key
+        self.site.write_config(self.submit.url(), "smtp://127.0.0.1:9", self.settings)
+
+    def renewed_key(self):
+        self.site.key = self.good
+        self.site.write_config(self.submit.url(), "smtp://127.0.0.1:9", self.settings)
+
+    def waiting(self):
+        return self.site.names("peers", "remote1", "incoming")
+
+    def old(self, days, number, notify=""):
+        self.site.put(item("<s%d@domain.com>" % number, ["<bob%d@domain.co.uk>%s" % (number, notify)],
+                           text_of(number)), when=time.time() - days * DAY)
+
+    def test_an_expired_key_holds_mail_and_bounces_nothing(self):
+        self.expired_key()
         self.site.put_three()
         log = self.site.once("--flush", expect=75)
         self.assertRegex(log, "remote1: alarm .*has expired")
-        self.assertEqual(len(self.site.names("peers", "remote1", "incoming")), 3)
+        self.assertEqual(len(self.waiting()), 3)
         self.assertEqual(self.submit.taken(), [])
-        self.site.key = good
-        self.site.write_config(self.submit.url(), "smtp://127.0.0.1:9")
+        self.renewed_key()
         self.site.once("--flush")
         self.assertEqual(len(self.copies()), 1)
+
+    def test_not_even_what_is_past_every_deadline(self):
+        self.expired_key()
+        self.old(6, 1)
+        self.old(6, 2, " NOTIFY=FAILURE")
+        self.old(15, 3)
+        self.site.start()
+        self.site.wait(lambda: len(self.reports()) == 2)
+        time.sleep(3)  # some more watches, and another attempt
+        self.assertEqual(self.site.stop(), 0)
+        self.assertEqual(sorted((r["To"], self.groups(r)[0]["Action"]) for r in self.reports()),
+                         [("s1@domain.com", "delayed"), ("s3@domain.com", "delayed")])
+        self.assertEqual(len(self.waiting()), 3)
+        self.assertNotIn(": expired ", self.site.logged())
+        self.renewed_key()
+        self.site.once("--flush")
+        self.assertEqual((len(self.copies()), self.waiting()), (1, []))
+        parcel, = self.site.parcels("sent")
+        self.assertEqual(self.site.state(parcel)["messages"], "2")
+        self.assertIn("peer=remote1", self.site.logged().split(": expired ")[1])
+        self.assertEqual([r["To"] for r in self.reports() if
+                          self.groups(r)[0]["Action"] == "failed"], ["s3@domain.com"])
 
 
 if __name__ == "__main__":
