@@ -217,6 +217,7 @@ void Outbound::build_done(const std::string& name, const std::string& parcel,
   }
   // The items went back to incoming/; their events put them into the index again.
   trouble_ = true;
+  given_back_ = true;
   queue.build_not_before = clock_.now() + back_off(++queue.build_failures, config_->retry_initial,
                                                    config_->retry_maximum);
   log::alarm(name, str_cat({"no parcel can be built for this peer, its mail waits: ",

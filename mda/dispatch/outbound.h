@@ -13,6 +13,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/base/clock.h"
@@ -71,6 +72,8 @@ class Outbound {
   bool idle() const { return building_ == 0 && submitting_ == 0; }
   // All that scan() found has been looked at.
   bool scanned() const;
+  // Since the last call messages came back from a parcel that could not be built.
+  bool take_given_back() { return std::exchange(given_back_, false); }
   // Something due could not be done since the start.
   bool had_trouble() const { return trouble_; }
   // Per peer since when its mail is late: past max-age unbuilt, or built and not handed over.
@@ -152,6 +155,7 @@ class Outbound {
   TimePoint space_checked_{};
   bool space_low_ = false;
   bool trouble_ = false;
+  bool given_back_ = false;
   bool reviews_ = false;
   std::vector<std::optional<crypto::Signer>> signers_;  // one per build worker
   std::vector<std::unique_ptr<HostMta>> mtas_;          // one per submit worker

@@ -106,6 +106,11 @@ std::optional<TimePoint> Service::tick() {
     return next;
   }
   std::optional<TimePoint> due = outbound_->tick();
+  if (options_.once && outbound_->take_given_back()) {
+    // While it was tried nobody saw that it waits, and there is no later look.
+    periodic(Task::kWatch).wanted = true;
+    last_beat_ = TimePoint();
+  }
   if (deliverer_) {
     const auto next = deliverer_->next_due();
     if (accepted_changed_ || (next && *next <= now)) {
@@ -156,7 +161,8 @@ void Service::start_watch(TimePoint now, std::optional<TimePoint>& due) {
     mailbox_->post([this, peers, more, status] {
       outbound_->watched(*peers);
       trouble_ = trouble_ || !status.is_ok();
-      periodic(Task::kWatch).wanted = more && status.is_ok();
+      // Somebody may have asked for another look meanwhile.
+      periodic(Task::kWatch).wanted |= more && status.is_ok();
       task_done(Task::kWatch, clock_.now() + config_->heartbeat);
     });
   });

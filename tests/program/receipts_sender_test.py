@@ -610,6 +610,21 @@ class Keys(Case):
         self.site.once("--flush")
         self.assertEqual(len(self.copies()), 1)
 
+    def test_once_tells_of_the_delay_and_of_late_mail(self):
+        self.expired_key()
+        self.old(0.5, 1)
+        self.old(0.5, 2, " NOTIFY=NEVER")
+        for _ in range(2):
+            self.site.once(expect=75)
+        report, = self.reports()
+        self.assertEqual((report["To"], self.groups(report)[0]["Action"]),
+                         ("s1@domain.com", "delayed"))
+        self.assertEqual([t["Subject"] for _, t in self.parsed() if t is not report and
+                          t["To"] == "postmaster@hub.domain.com"], ["Mail for peer remote1 is late"])
+        with open(self.site.spool + "/heartbeat", encoding="ascii") as beat:
+            self.assertIn("late.remote1", beat.read())
+        self.assertEqual(len(self.waiting()), 2)
+
     def test_not_even_what_is_past_every_deadline(self):
         self.expired_key()
         self.old(6, 1)
