@@ -190,7 +190,9 @@ const std::array kPeerKeys = std::to_array<Key<Peer>>({
     {"max-age", Kind::kDuration, &Peer::max_age,
      "A parcel is closed when its oldest message has waited this long (PMDF: after).", 0, 7 * kDay},
     {"max-unacked", Kind::kCount, &Peer::max_unacked,
-     "Parcels on their way; beyond it messages wait unbuilt.", 1, 10000},
+     "Parcels on their way: without the peer's receipt yet, or, where receipts are off, not yet "
+     "taken by the host MTA; beyond it messages wait unbuilt.",
+     1, 10000},
     {"max-queued", Kind::kCount, &Peer::max_queued,
      "Messages that may wait for a parcel to this peer; beyond it bsmtp-out leaves new ones with "
      "the MTA (75) until nine tenths are left.",

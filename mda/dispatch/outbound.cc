@@ -100,10 +100,10 @@ void Outbound::flush(const std::string& peer) {
   submit_not_before_ = TimePoint();
 }
 
-// A peer that has not proved yet that it sends receipts is not slowed down by their absence.
+// Where receipts are off nobody ever says that a parcel arrived: the host MTA's 250 has to do.
 std::uint64_t Outbound::unacked(const Queue& queue) {
   return queue.building.size() + queue.ready.size() +
-         (queue.receipts_seen ? queue.sent.size() : 0U);
+         (queue.peer->wants_receipts() ? queue.sent.size() : 0U);
 }
 
 BatchDecision Outbound::decide(const Queue& queue, TimePoint now) const {

@@ -278,21 +278,39 @@ class Breaker(Case):
 class Unacked(Case):
     peer = "max-unacked = 4\n"
 
-    def test_sent_parcels_count_once_receipts_have_come(self):
-        for n in range(6):
+    def test_sent_parcels_count_until_their_receipts_come(self):
+        for n in range(4):
             self.send(mark="u%d" % n)
-        self.assertEqual(len(self.site.parcels("sent")), 6)
-        self.site.receipt(self.site.parcels("sent")[0])
-        self.site.once()
         self.site.put_three("waits")
-        self.site.once("--flush")
+        for _ in range(2):
+            self.site.once("--flush")
+        self.assertEqual(len(self.site.parcels("sent")), 4)
         self.assertEqual(len(self.site.names("peers", "remote1", "incoming")), 3)
-        self.site.receipt(*self.site.parcels("sent")[:2])
+        self.site.receipt(self.site.parcels("sent")[0])
         self.site.once()
         self.site.once("--flush")
         self.assertEqual(self.site.names("peers", "remote1", "incoming"), [])
+        self.assertEqual(len(self.copies()), 5)
         # From half the limit on the receipt is wanted at once.
         self.assertEqual(self.site.state(self.site.parcels("sent")[-1])["receipt"], "2")
+
+
+    def test_a_peer_that_never_answers_gets_no_more_at_once(self):
+        for n in range(18):
+            self.site.put(item("<s@domain.com>", ["<b@domain.co.uk>"], text_of("n%d" % n)))
+        self.site.start()
+        self.site.wait(lambda: len(self.site.parcels("sent")) == 4)
+        time.sleep(1)
+        self.assertEqual(self.site.stop(), 0)
+        self.assertEqual((len(self.site.parcels("sent")), self.site.parcels("ready")), (4, []))
+        self.assertEqual(len(self.site.names("peers", "remote1", "incoming")), 6)
+
+    def test_without_receipts_the_mta_word_does(self):
+        self.site.peers["remote1"] += "receipts = no\n"
+        self.site.write_config(self.submit.url(), "smtp://127.0.0.1:9")
+        for n in range(6):
+            self.send(mark="u%d" % n)
+        self.assertEqual(len(self.site.parcels("sent")), 6)
 
 
 class Bounces(Case):
