@@ -46,7 +46,7 @@ Status apply(SubmitContext& context, const config::Peer& peer, const spool::Rece
       // Its word is about this parcel, all copies of it. What was split has another id.
       found->state.failing_unknown = false;
       return fail_copy(context, found->dir, found->state, found->state.earlier_copy,
-                       why_refused(peer, answer), answer.text);
+                       why_refused(peer, answer), {answer.text, "x-bsmtp", peer.host});
     case AnswerStep::kTooLate:
       log::parcel_unknown(answer.parcel_id, peer.name,
                           "the peer's receipt says that it arrived, after its senders were told "

@@ -37,7 +37,7 @@ Status fail(SubmitContext& context, FoundParcel& found) {
               : Status::permanent("5.3.0",
                                   "the sending gateway's administrator gave it up before "
                                   "it was sent"),
-      "");
+      {});
 }
 
 Status carry_out(SubmitContext& context, FoundParcel& found, spool::OrderKind kind) {

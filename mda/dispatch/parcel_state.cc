@@ -39,7 +39,8 @@ ParcelState ParcelState::from(const spool::Fields& fields) {
   state.earlier_copy = fields.has("earlier-copy");
   state.failing = fields.get("failing");
   state.failing_reason = fields.get("failing-reason");
-  state.failing_diagnostic = fields.get("failing-diagnostic");
+  state.failing_word = {fields.get("failing-diagnostic"), fields.get("failing-diagnostic-type"),
+                        fields.get("failing-remote-mta")};
   state.failing_unknown = fields.has("failing-unknown");
   state.receipt = fields.get_number("receipt");
   state.handed = fields.get_time("handed").value_or(TimePoint());
@@ -74,7 +75,9 @@ spool::Fields ParcelState::to_fields() const {
   set_or_erase(out, "earlier-copy", earlier_copy ? "yes" : "");
   set_or_erase(out, "failing", failing);
   set_or_erase(out, "failing-reason", failing_reason);
-  set_or_erase(out, "failing-diagnostic", failing_diagnostic);
+  set_or_erase(out, "failing-diagnostic", failing_word.text);
+  set_or_erase(out, "failing-diagnostic-type", failing_word.type);
+  set_or_erase(out, "failing-remote-mta", failing_word.mta);
   set_or_erase(out, "failing-unknown", failing_unknown ? "yes" : "");
   set_or_erase(out, "answer", answer);
   set_or_erase(out, "receipt", receipt == 0 ? "" : std::to_string(receipt));

@@ -11,6 +11,13 @@
 
 namespace bsmtp::mda {
 
+// What a host said about a refusal, as it goes into a DSN: "" where nothing was said.
+struct RemoteWord {
+  std::string text;
+  std::string type;  // DsnRecipient::diagnostic_type
+  std::string mta;   // host name of who said it
+};
+
 struct ParcelState {
   std::string token;  // of the return address <user>+<token>@<host>
   TimePoint created{};
@@ -31,8 +38,8 @@ struct ParcelState {
   // is not submitted any more, or senders could be told of a failure that is none.
   std::string failing;
   std::string failing_reason;
-  std::string failing_diagnostic;  // the host MTA's or the bounce's words; may be empty
-  bool failing_unknown = false;    // nobody can say whether it arrived: the senders are told that
+  RemoteWord failing_word;       // of the host MTA, the bounce or the receipt
+  bool failing_unknown = false;  // nobody can say whether it arrived: the senders are told that
   // Receipts (peers that send them).
   std::uint64_t receipt = 0;  // asked for in the manifest: 0 no, 1 yes, 2 at once
   TimePoint handed{};         // when the host MTA last took it, or may have

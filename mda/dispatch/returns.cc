@@ -30,6 +30,34 @@ std::string without_type(std::string_view value) {
       trim(semicolon == std::string_view::npos ? value : value.substr(semicolon + 1)));
 }
 
+// The word before the semicolon, lower case; "" when there is none, or none that may be repeated.
+std::string type_of(std::string_view value) {
+  const std::size_t semicolon = value.find(';');
+  const std::string type =
+      to_lower(trim(value.substr(0, semicolon == std::string_view::npos ? 0 : semicolon)));
+  const bool plain = type.size() <= 40 && std::all_of(type.begin(), type.end(), [](char c) {
+                       return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+                     });
+  return plain ? type : "";
+}
+
+bool is_smtp_reply(std::string_view text) {
+  return text.size() >= 3 && text[0] >= '2' && text[0] <= '5' &&
+         parse_u64(text.substr(0, 3)).has_value() &&
+         (text.size() == 3 || text[3] == ' ' || text[3] == '-');
+}
+
+// A name that may be repeated in a report: "mx.example.com", "[192.0.2.1]".
+std::string host_name(std::string_view value) {
+  const std::string name = without_type(value.substr(0, value.find('(')));
+  const bool plain = name.size() <= 255 && std::all_of(name.begin(), name.end(), [](char c) {
+                       return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                              (c >= '0' && c <= '9') ||
+                              std::string_view("-._[]:").find(c) != std::string_view::npos;
+                     });
+  return plain ? name : "";
+}
+
 // Header-like groups of RFC 3464 2.1: unfolded lines.
 std::vector<std::pair<std::string, std::string>> status_fields(std::string_view body) {
   std::vector<std::pair<std::string, std::string>> fields;
@@ -62,8 +90,14 @@ ReturnReport report_from(std::string_view body) {
       report.status = value.substr(0, value.find(' '));
     } else if (name == "diagnostic-code" && report.diagnostic.empty()) {
       report.diagnostic = without_type(value);
+      report.diagnostic_type = type_of(value);
+      if (report.diagnostic_type == "smtp" && !is_smtp_reply(report.diagnostic)) {
+        report.diagnostic_type.clear();
+      }
     } else if (name == "remote-mta" && report.remote_mta.empty()) {
-      report.remote_mta = without_type(value);
+      report.remote_mta = host_name(value);
+    } else if (name == "reporting-mta" && report.reporting_mta.empty()) {
+      report.reporting_mta = host_name(value);
     }
   }
   return report;
@@ -143,6 +177,16 @@ Status failure_of(const ReturnReport& report) {
                " could not be reached or refused the mail"}));
 }
 
+// Who refused it, and in which words. Without a Remote-MTA it was the reporting one; when that is
+// this host, no remote one had a part in it (RFC 3464 2.3.5).
+RemoteWord word_of(const config::Config& config, const ReturnReport& report) {
+  std::string mta = report.remote_mta;
+  if (mta.empty() && !iequals(report.reporting_mta, config.host)) {
+    mta = report.reporting_mta;
+  }
+  return {report.diagnostic, report.diagnostic_type, mta};
+}
+
 // For a parcel that awaits a receipt a bounce is a hint: its copy may have bounced only behind the
 // peer's gateway, an earlier one may have arrived, and any MTA on the way could have made it up.
 Status apply_hint(SubmitContext& context, const ReturnReport& report, FoundParcel& found) {
@@ -161,7 +205,7 @@ Status apply_hint(SubmitContext& context, const ReturnReport& report, FoundParce
     }
     if (state.resends == 0 && state.bounces == 0 && state.asked == TimePoint() && !state.in_doubt) {
       // The only copy of this parcel, and what refused it is the message itself.
-      return fail_copy(context, found.dir, state, another, why, report.diagnostic);
+      return fail_copy(context, found.dir, state, another, why, word_of(*context.config, report));
     }
   }
   note_bounce(state, resend_times(*context.config), context.clock.now());
@@ -185,7 +229,7 @@ Status apply(SubmitContext& context, const std::string& id, const ReturnReport& 
     return apply_hint(context, report, *found);
   }
   return fail_copy(context, found->dir, found->state, found->state.in_doubt, failure_of(report),
-                   report.diagnostic);
+                   word_of(*context.config, report));
 }
 
 // Null-sender mail to a parcel's own address that is no report: a bounce in a form of its own, or

@@ -24,7 +24,10 @@ struct ReturnReport {
   std::string action;      // lower case: failed, delayed, delivered, relayed, expanded
   std::string status;      // "5.1.1"
   std::string diagnostic;  // Diagnostic-Code without its type
+  // Its type; "smtp" only where an SMTP reply follows.
+  std::string diagnostic_type;
   std::string remote_mta;
+  std::string reporting_mta;
   // At which stage of the SMTP session it was refused, as the human part tells (Postfix,
   // sendmail); the machine-readable part has no field for it.
   RefusedAt refused_at = RefusedAt::kUnknown;

@@ -45,7 +45,7 @@ Result<SentResult> act(SubmitContext& context, const config::Peer& peer, spool::
       return SentResult{SentResult::Kind::kHeld, TimePoint::max()};
     case SentStep::kUnknown:
       state.failing_unknown = true;
-      TRY(fail_parcel(context, parcel, state, no_answer(peer), ""));
+      TRY(fail_parcel(context, parcel, state, no_answer(peer), {}));
       break;
   }
   return SentResult{SentResult::Kind::kMoved, {}};
@@ -77,7 +77,7 @@ Result<SentResult> review_sent(SubmitContext& context, const config::Peer& peer,
   TRY_ASSIGN(fields, parcel.read_state());
   ParcelState state = ParcelState::from(fields);
   if (!state.failing.empty()) {
-    TRY(fail_parcel(context, parcel, state, noted_failure(state), state.failing_diagnostic));
+    TRY(fail_parcel(context, parcel, state, noted_failure(state), state.failing_word));
     return SentResult{SentResult::Kind::kMoved, {}};
   }
   if (!state.splitting.empty()) {

@@ -80,7 +80,7 @@ class Submission {
       return finish_move();
     }
     if (!state_.failing.empty()) {
-      return fail(noted_failure(state_), state_.failing_diagnostic);
+      return fail(noted_failure(state_), state_.failing_word);
     }
     if (!state_.splitting.empty()) {
       return SubmitResult{SubmitResult::Kind::kSplit, {}, Status::ok()};
@@ -257,13 +257,14 @@ class Submission {
     return SubmitResult{SubmitResult::Kind::kDeferred, state_.next, why};
   }
 
-  Result<SubmitResult> fail(const Status& why, const std::string& diagnostic) {
-    TRY(fail_parcel(context_, parcel_, state_, why, diagnostic));
+  Result<SubmitResult> fail(const Status& why, const RemoteWord& word) {
+    TRY(fail_parcel(context_, parcel_, state_, why, word));
     return SubmitResult{SubmitResult::Kind::kFailed, {}, why};
   }
 
   Result<SubmitResult> fail_this_copy(bool another, const Status& why, const std::string& reply) {
-    TRY(fail_copy(context_, parcel_, state_, another, why, reply));
+    const RemoteWord word{reply, "smtp", reply.empty() ? "" : context_.config->host};
+    TRY(fail_copy(context_, parcel_, state_, another, why, word));
     return SubmitResult{SubmitResult::Kind::kFailed, {}, why};
   }
 
@@ -297,13 +298,13 @@ Status noted_failure(const ParcelState& state) {
 }
 
 Status fail_parcel(SubmitContext& context, spool::ParcelDir& parcel, ParcelState state,
-                   const Status& why, const std::string& diagnostic) {
+                   const Status& why, const RemoteWord& word) {
   const TimePoint now = context.clock.now();
   if (state.failing.empty()) {
     state.submitting = false;
     state.failing = why.code();
     state.failing_reason = why.text();
-    state.failing_diagnostic = diagnostic;
+    state.failing_word = word;
     // On disk before the first sender is told.
     TRY(parcel.write_state(state.to_fields()));
   }
@@ -329,8 +330,7 @@ Status fail_parcel(SubmitContext& context, spool::ParcelDir& parcel, ParcelState
                                 now};
     std::vector<DsnRecipient> recipients;
     for (const mail::Recipient& recipient : item->envelope().recipients) {
-      recipients.push_back({recipient, why.code(), diagnostic, why.text(),
-                            diagnostic.empty() ? "" : context.config->host});
+      recipients.push_back({recipient, why.code(), word.text, why.text(), word.mta, word.type});
     }
     TRY(write_dsn(subject, kind, *item, item->text_size(), recipients));
   }
@@ -351,9 +351,9 @@ bool may_have_arrived(const ParcelState& state) {
 }
 
 Status fail_copy(SubmitContext& context, spool::ParcelDir& parcel, ParcelState state, bool another,
-                 const Status& why, const std::string& diagnostic) {
+                 const Status& why, const RemoteWord& word) {
   if (!another) {
-    return fail_parcel(context, parcel, std::move(state), why, diagnostic);
+    return fail_parcel(context, parcel, std::move(state), why, word);
   }
   state.failing_unknown = true;
   return fail_parcel(
@@ -361,7 +361,7 @@ Status fail_copy(SubmitContext& context, spool::ParcelDir& parcel, ParcelState s
       Status::temporary("4.4.0", str_cat({"an earlier copy may have arrived, a later "
                                           "one was refused (",
                                           why.to_string(), ")"})),
-      diagnostic);
+      word);
 }
 
 Result<bool> begin_split(const spool::Spool& spool, spool::ParcelDir& parcel, ParcelState& state,

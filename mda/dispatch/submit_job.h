@@ -59,14 +59,14 @@ Status noted_failure(const ParcelState& state);
 // failed/. Safe to repeat: the first call's words are kept in the state, and state.failing_unknown
 // makes them say that the outcome is not known.
 Status fail_parcel(SubmitContext& context, spool::ParcelDir& parcel, ParcelState state,
-                   const Status& why, const std::string& diagnostic);
+                   const Status& why, const RemoteWord& word);
 
 // May its messages have arrived by another copy than the one handed over last?
 bool may_have_arrived(const ParcelState& state);
 // One copy was refused: as fail_parcel(), but where `another` may have arrived the senders are
 // told that nobody knows (4.4.0), and why this one was refused.
 Status fail_copy(SubmitContext& context, spool::ParcelDir& parcel, ParcelState state, bool another,
-                 const Status& why, const std::string& diagnostic);
+                 const Status& why, const RemoteWord& word);
 
 // Notes durably that the parcel's messages go into two smaller ones (split_job.h), and whether
 // `another` copy of it may have arrived: its parts must not forget. False, and nothing noted, when

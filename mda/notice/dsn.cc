@@ -177,8 +177,8 @@ std::string status_part(const DsnRequest& request) {
     if (!r.remote_mta.empty()) {
       out += field("Remote-MTA", str_cat({"dns; ", r.remote_mta}));
     }
-    if (!r.diagnostic.empty()) {
-      out += field("Diagnostic-Code", str_cat({"smtp; ", r.diagnostic}), utf8);
+    if (!r.diagnostic.empty() && !r.diagnostic_type.empty()) {
+      out += field("Diagnostic-Code", str_cat({r.diagnostic_type, "; ", r.diagnostic}), utf8);
     }
     out += field("Last-Attempt-Date", format_rfc5322(request.now));
     if (request.kind == NoticeKind::kDelay) {

@@ -33,6 +33,9 @@ struct DsnRecipient {
   std::string diagnostic;  // "550 5.1.1 no such user": what a server said; "" when none did
   std::string reason;      // one sentence for the human part
   std::string remote_mta;  // host name of who said so; "" = none
+  // Of `diagnostic` (RFC 3464 2.3.6): "smtp" only for a reply of an SMTP server; "" leaves the
+  // field out, and `diagnostic` stands in the human part alone.
+  std::string diagnostic_type = "smtp";
 };
 
 // What a relayed report says of a recipient whom the host MTA took, `diagnostic` being its answer.

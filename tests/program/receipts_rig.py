@@ -132,12 +132,15 @@ class Sender(Gateway):
             out.write(item(sender, ["<bsmtp+%s@%s>" % (token, HOST)], crlf(report)))
 
 
-def bounce(action="failed", status="5.1.1", diagnostic="550 5.1.1 no such user", human="Sorry."):
+def bounce(action="failed", status="5.1.1", diagnostic="550 5.1.1 no such user", human="Sorry.",
+           remote="", reporting="mx", kind="smtp"):
     return ("From: MAILER-DAEMON\nTo: x\nMIME-Version: 1.0\nContent-Type: multipart/report;"
             " report-type=delivery-status; boundary=\"b\"\n\n--b\n\n%s\n--b\n"
-            "Content-Type: message/delivery-status\n\nReporting-MTA: dns; mx\n\n"
-            "Final-Recipient: rfc822; bsmtp@athena.domain.co.uk\nAction: %s\nStatus: %s\n"
-            "Diagnostic-Code: smtp; %s\n\n--b--\n" % (human, action, status, diagnostic))
+            "Content-Type: message/delivery-status\n\nReporting-MTA: dns; %s\n\n"
+            "Final-Recipient: rfc822; bsmtp@athena.domain.co.uk\nAction: %s\nStatus: %s\n%s"
+            "Diagnostic-Code: %s; %s\n\n--b--\n"
+            % (human, reporting, action, status, "Remote-MTA: dns; %s\n" % remote if remote else "",
+               kind, diagnostic))
 
 
 class Case(unittest.TestCase):
@@ -199,6 +202,13 @@ class Case(unittest.TestCase):
         self.site.receipt(first)
         self.site.once()
         self.assertEqual(self.site.place(first), "gone")
+
+    def assert_said(self, mta, diagnostic):
+        """By whom, and in which words, as each report has it; None: the field is not there."""
+        for report in self.reports():
+            group, = self.groups(report)
+            self.assertEqual((group["Remote-MTA"], group["Diagnostic-Code"]),
+                             (mta and "dns; " + mta, diagnostic))
 
     def assert_told_once(self, status, words):
         told = collections.Counter(r["To"] for r in self.reports())

@@ -91,13 +91,14 @@ class Receipts(Case):
         self.site.once()
         self.assertEqual(self.site.place(parcel), "failed")
         self.assert_told_once("5.6.0", "refused")
-        self.assertIn("malformed", self.groups(self.reports()[0])[0]["Diagnostic-Code"])
+        self.assert_said("athena.domain.co.uk", "x-bsmtp; malformed: no QUIT")
 
     def test_expired_at_the_peer(self):
         parcel = self.send()
         self.site.receipt((parcel, "expired", "5.4.7", ""))
         self.site.once()
         self.assert_told_once("5.4.7", "too late")
+        self.assert_said("athena.domain.co.uk", None)
 
     def test_one_receipt_for_many(self):
         parcels = [self.send(mark=m) for m in "abc"]
@@ -366,6 +367,7 @@ class Bounces(Case):
         self.site.once("--flush")
         self.assertEqual(len(self.site.parcels("failed")), 1)
         self.assert_told_once("5.7.1", "")
+        self.assert_said("hub.domain.com", "smtp; 550 5.7.1 you may not")
 
     def test_a_refusal_after_a_lost_reply_is_not(self):
         answers = iter(["CLOSE"])
@@ -524,9 +526,19 @@ class WithoutReceipts(Case):
     def test_a_bounce_fails_it(self):
         self.site.put_three()
         self.site.once()
-        self.site.returned(self.token(), bounce())
+        self.site.returned(self.token(), bounce(remote="mx2.domain.co.uk"))
         self.site.once()
         self.assert_told_once("5.1.1", "refused")
+        self.assert_said("mx2.domain.co.uk", "smtp; 550 5.1.1 no such user")
+
+    def test_a_bounce_of_the_host_mta_itself(self):
+        self.site.put_three()
+        self.site.once()
+        self.site.returned(self.token(), bounce(status="5.4.4", reporting="hub.domain.com", diagnostic=
+                                                "Host or domain name not found", kind="X-Postfix"))
+        self.site.once()
+        self.assert_told_once("5.4.4", "refused")
+        self.assert_said(None, "x-postfix; Host or domain name not found")
 
     def test_a_receipt_is_not_asked_for(self):
         self.site.put_three()

@@ -30,6 +30,33 @@ TEST(ParseReturnTest, ReadsAFoldedReport) {
   EXPECT_EQ(found->status, "5.1.1");
   EXPECT_EQ(found->remote_mta, "mx2");
   EXPECT_EQ(found->diagnostic, "550 no");
+  EXPECT_EQ(found->diagnostic_type, "smtp");
+  EXPECT_EQ(found->reporting_mta, "mx");
+}
+
+TEST(ParseReturnTest, RepeatsOnlyWhatAReportMaySay) {
+  struct {
+    const char* diagnostic;
+    const char* type;
+    const char* remote;
+    const char* mta;
+  } const cases[] = {
+      {"X-Postfix; no such host", "x-postfix", "dns; mx.example (192.0.2.1)", "mx.example"},
+      {"smtp; 550-5.1.1 a", "smtp", "dns;[192.0.2.1]", "[192.0.2.1]"},
+      {"smtp; connection refused", "", "x; a b", ""},
+      {"550 no type", "", "mx\x01.example", ""},
+      {"a b; c", "", "", ""},
+      {"; 550 no", "", "dns;", ""},
+  };
+  for (const auto& c : cases) {
+    const auto found =
+        parse(report(str_cat({"Reporting-MTA: dns; mx\r\n\r\nAction: failed\r\n"
+                              "Remote-MTA: ",
+                              c.remote, "\r\nDiagnostic-Code: ", c.diagnostic, "\r\n"})));
+    ASSERT_TRUE(found) << c.diagnostic;
+    EXPECT_EQ(found->diagnostic_type, c.type) << c.diagnostic;
+    EXPECT_EQ(found->remote_mta, c.mta) << c.remote;
+  }
 }
 
 TEST(ParseReturnTest, OtherMailIsNone) {
