@@ -38,7 +38,7 @@ std::string receipt_word(const spool::Fields& state) {
   if (!state.has("handed") || state.has("failing")) {
     return "";
   }
-  for (const char* word : {"held", "bounced", "asked"}) {
+  for (const char* word : {"held", "refused", "bounced", "asked"}) {
     if (state.has(word)) {
       return word;
     }

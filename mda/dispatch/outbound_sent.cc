@@ -68,7 +68,7 @@ void Outbound::sent_arrived(const std::string& peer, const std::string& id) {
     queue.splits.emplace(id, TimePoint());
     return;
   }
-  if (!awaits_receipt(*queue.peer, state) && state.failing.empty()) {
+  if (!awaits_receipt(*queue.peer, state) && state.failing.empty() && state.refused.empty()) {
     queue.sent.remove(id);
     return;
   }

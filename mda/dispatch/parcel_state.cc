@@ -48,6 +48,7 @@ ParcelState ParcelState::from(const spool::Fields& fields) {
   state.asked = fields.get_time("asked").value_or(TimePoint());
   state.bounced = fields.get_time("bounced").value_or(TimePoint());
   state.bounces = fields.get_number("bounces");
+  state.refused = fields.get("refused");
   state.held = fields.get("held");
   state.splitting = fields.get("splitting");
   state.split_at = fields.get("split-at");
@@ -86,6 +87,7 @@ spool::Fields ParcelState::to_fields() const {
   set_or_erase(out, "asked", asked);
   set_or_erase(out, "bounced", bounced);
   set_or_erase(out, "bounces", bounces == 0 ? "" : std::to_string(bounces));
+  set_or_erase(out, "refused", refused);
   set_or_erase(out, "held", held);
   set_or_erase(out, "splitting", splitting);
   set_or_erase(out, "split-at", split_at);

@@ -47,6 +47,9 @@ struct ParcelState {
   TimePoint asked{};          // the last question, after it had expired
   TimePoint bounced{};        // the copy handed over last came back; `next` is the next one's time
   std::uint64_t bounces = 0;
+  // A bounce said that its only copy, of a single message, was refused with this status for what it
+  // is; `failing_reason` and `failing_word` say more. Unless a receipt comes that will be told.
+  std::string refused;
   std::string held;  // why it waits for a human; senders are not told
   // Refused as a whole with this status: its messages go into smaller parcels, those before
   // `split_at` into the first. From then on it is not submitted any more.

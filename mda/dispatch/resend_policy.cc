@@ -21,7 +21,8 @@ bool says_code(std::string_view diagnostic, std::string_view code) {
 }  // namespace
 
 std::string_view sent_step_name(SentStep step) {
-  constexpr std::array<std::string_view, 5> kNames = {"wait", "resend", "ask", "unknown", "hold"};
+  constexpr std::array<std::string_view, 6> kNames = {"wait",    "resend", "ask",
+                                                      "unknown", "hold",   "refused"};
   return kNames.at(static_cast<std::size_t>(step));
 }
 
@@ -31,6 +32,10 @@ TimePoint unknown_from(const ParcelState& state, const ResendTimes& times) {
 
 SentDecision decide_sent(const ParcelState& state, const ResendTimes& times, bool receipts_seen,
                          TimePoint now) {
+  if (!state.refused.empty()) {
+    const TimePoint told = std::min(state.bounced, now) + times.refused;
+    return now >= told ? SentDecision{SentStep::kRefused, {}} : SentDecision{SentStep::kWait, told};
+  }
   const bool asked = state.asked != TimePoint();
   if (!state.held.empty()) {
     // It was asked about when nothing had ever been heard of that peer; now there is somebody.

@@ -25,6 +25,9 @@ struct ResendTimes {
   std::chrono::seconds receipt_grace{86400};
   std::chrono::seconds bounce_initial{3600};  // the wait after a first bounce, doubled each time
   std::chrono::seconds bounce_maximum{86400};
+  // From a bounce that calls a single message refused to its failure: a receipt beats any bounce,
+  // which anybody can write, and one that is under way has come by then.
+  std::chrono::seconds refused{3600};
 };
 
 enum class SentStep {
@@ -33,6 +36,7 @@ enum class SentStep {
   kAsk,      // it has expired: sent once more, so that the peer says what became of it
   kUnknown,  // no answer: the senders are told
   kHold,     // no answer, and never one from this peer: a human decides
+  kRefused,  // a bounce said so, and no receipt came
 };
 std::string_view sent_step_name(SentStep step);
 

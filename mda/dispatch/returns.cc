@@ -198,14 +198,18 @@ Status apply_hint(SubmitContext& context, const ReturnReport& report, FoundParce
   const Status why = failure_of(report);
   if (classify_refusal(report.status, report.diagnostic, report.refused_at) != Refusal::kOther) {
     bool splits = false;
-    const bool another = may_have_arrived(state);
-    TRY_ASSIGN(splits, begin_split(context.spool, found.dir, state, another, why));
+    TRY_ASSIGN(splits, begin_split(context.spool, found.dir, state, may_have_arrived(state), why));
     if (splits) {
       return Status::ok();
     }
     if (state.resends == 0 && state.bounces == 0 && state.asked == TimePoint() && !state.in_doubt) {
-      // The only copy of this parcel, and what refused it is the message itself.
-      return fail_copy(context, found.dir, state, another, why, word_of(*context.config, report));
+      // The only copy of this parcel, and what refused it is the message itself: it does not go
+      // again. But the peer may have it all the same.
+      state.refused = why.code();
+      state.failing_reason = why.text();
+      state.failing_word = word_of(*context.config, report);
+      state.bounced = context.clock.now();
+      return found.dir.write_state(state.to_fields());
     }
   }
   note_bounce(state, resend_times(*context.config), context.clock.now());

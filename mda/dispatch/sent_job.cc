@@ -43,6 +43,10 @@ Result<SentResult> act(SubmitContext& context, const config::Peer& peer, spool::
     case SentStep::kHold:
       TRY(hold(parcel, state));
       return SentResult{SentResult::Kind::kHeld, TimePoint::max()};
+    case SentStep::kRefused:
+      TRY(fail_copy(context, parcel, state, may_have_arrived(state),
+                    Status::permanent(state.refused, state.failing_reason), state.failing_word));
+      break;
     case SentStep::kUnknown:
       state.failing_unknown = true;
       TRY(fail_parcel(context, parcel, state, no_answer(peer), {}));
@@ -60,6 +64,8 @@ ResendTimes resend_times(const config::Config& config) {
   // A bounce after the MTA's own retries: what refused it needs a human rather than a minute.
   times.bounce_initial = config.retry_maximum;
   times.bounce_maximum = std::max(config.retry_maximum, std::chrono::seconds(86400));
+  // The peer's own receipt-delay is not known; ours is the best guess.
+  times.refused = std::max(config.retry_maximum, 2 * config.receipt_delay);
   return times;
 }
 
@@ -83,7 +89,7 @@ Result<SentResult> review_sent(SubmitContext& context, const config::Peer& peer,
   if (!state.splitting.empty()) {
     return SentResult{SentResult::Kind::kSplit, {}};
   }
-  if (!awaits_receipt(peer, state)) {
+  if (!awaits_receipt(peer, state) && state.refused.empty()) {
     return SentResult{};
   }
   if (state.finished == TimePoint()) {
@@ -100,6 +106,12 @@ Status resend_parcel(spool::ParcelDir& parcel, ParcelState& state, std::string_v
   state.next = TimePoint();
   state.finished = TimePoint();
   state.held.clear();
+  if (!state.refused.empty()) {  // by an admin's word: what bounced was not the only copy then
+    state.refused.clear();
+    state.failing_reason.clear();
+    state.failing_word = {};
+    ++state.bounces;
+  }
   TRY(parcel.write_state(state.to_fields()));
   log::parcel_resent(parcel.id(), parcel.peer(), why, state.resends);
   return parcel.move_to(spool::Stage::kReady);

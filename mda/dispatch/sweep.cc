@@ -148,7 +148,8 @@ class Sweeper {
       const auto fields = spool::ParcelDir::peek_state(context_.spool, peer, stage, id);
       const config::Peer* known = config_.find_peer(peer);
       if (stage == spool::Stage::kSent && fields.is_ok() && known != nullptr &&
-          (fields->has("splitting") || awaits_receipt(*known, ParcelState::from(*fields)))) {
+          (fields->has("splitting") || fields->has("refused") ||
+           awaits_receipt(*known, ParcelState::from(*fields)))) {
         continue;  // ended by its receipt, or by what follows when none comes
       }
       // Without a readable state the id's own time is the only one there is.

@@ -6,7 +6,7 @@ import sys
 import unittest
 
 from receipts_rig import Case as Base
-from receipts_rig import bounce
+from receipts_rig import DAY, bounce, item, text_of
 
 PROGRAMS = sys.argv.pop(1)
 TOO_BIG = bounce(status="5.3.4", diagnostic="552 5.3.4 too big")
@@ -122,6 +122,78 @@ class SplitInDoubt(Case):
         self.again(4)
         self.assert_told_once("5.3.4", "could not be delivered")
         self.assertNotIn("ambiguous", self.site.logged())
+
+
+class ABounceAgainstAReceipt(Case):
+    """Anybody can write a bounce; only the peer can sign a receipt."""
+
+    messages_at_once = 1
+
+    def refused(self, status="5.3.4", diagnostic="552 5.3.4 too big"):
+        self.site.put(item("<s0@domain.com>", ["<bob0@domain.co.uk>"], text_of("0")))
+        self.site.once("--flush")
+        parcel, = self.site.parcels("sent")
+        for _ in range(2):  # repeated, it makes nothing longer or shorter
+            self.site.returned(self.token(), bounce(
+                status=status, diagnostic=diagnostic, remote="mx.domain.co.uk",
+                human="(in reply to end of DATA command)"))
+            self.site.once()
+            self.site.later(parcel, 300)
+        self.assertEqual((self.reports(), self.site.place(parcel)), ([], "sent"))
+        self.assertEqual(self.site.state(parcel)["refused"], status)
+        return parcel
+
+    def assert_failed(self, status):
+        report, = self.reports()
+        group, = self.groups(report)
+        self.assertEqual((report["To"], group["Action"], group["Status"], group["Remote-MTA"]),
+                         ("s0@domain.com", "failed", status, "dns; mx.domain.co.uk"))
+
+    def test_a_receipt_that_comes_first_ends_it_well(self):
+        parcel = self.refused()
+        self.site.receipt(parcel)
+        self.assertIn("acknowledged", self.site.once())
+        self.assertEqual((self.site.place(parcel), self.reports()), ("gone", []))
+        self.assertNotIn("ambiguous", self.site.logged())
+
+    def test_without_one_it_fails_with_the_status_of_the_bounce(self):
+        for status, diagnostic in (("5.3.4", "552 5.3.4 too big"), ("5.7.1", "554 5.7.1 a virus")):
+            with self.subTest(status):
+                self.setUp()
+                parcel = self.refused(status, diagnostic)
+                self.site.later(parcel, 301)  # 2 * receipt-delay in all
+                for _ in range(2):
+                    self.site.once()
+                self.assertEqual(self.site.place(parcel), "failed")
+                self.assert_failed(status)
+                self.assertEqual(len(self.copies()), 1)
+
+    def test_receipts_off_in_the_meantime(self):
+        parcel = self.refused()
+        self.site.peers["remote1"] += "receipts = no\n"
+        self.site.write_config(self.submit.url(), "smtp://127.0.0.1:9")
+        self.site.later(parcel, 10 * DAY)
+        self.site.once()
+        self.assert_failed("5.3.4")
+
+    def test_sent_once_more_by_an_admin_it_is_a_parcel_like_others(self):
+        parcel = self.refused()
+        self.site.ctl("parcel", "resend", parcel)
+        self.site.once()
+        self.assertEqual((len(self.copies()), self.site.state(parcel).get("refused")), (2, None))
+        self.site.returned(self.token(), TOO_BIG)
+        self.site.once()
+        self.site.later(parcel, HOUR)
+        self.site.once()
+        self.assertEqual((len(self.copies()), self.reports()), (3, []))
+
+    def test_the_part_of_a_parcel_that_may_have_arrived(self):
+        parcel = self.refused()
+        self.site.set_state(parcel, earlier_copy="yes")
+        self.site.later(parcel, HOUR)
+        self.site.once()
+        self.assert_failed("4.4.0")
+        self.assertIn("outcome-unknown outcome=ambiguous", self.site.logged())
 
 
 class WithoutReceipts(Case):

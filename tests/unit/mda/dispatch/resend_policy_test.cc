@@ -30,6 +30,22 @@ struct SentCase {
   int until;  // for kWait
 };
 
+TEST(DecideSentTest, ARefusalWaitsForAReceipt) {
+  ParcelState state;
+  state.created = state.handed = at(0);
+  state.expires = at(3);
+  state.bounced = at(2);
+  state.refused = "5.3.4";
+  ResendTimes times;
+  times.refused = hours(2);
+  for (const bool seen : {false, true}) {
+    EXPECT_EQ(decide_sent(state, times, seen, at(3)).step, SentStep::kWait);
+    EXPECT_EQ(decide_sent(state, times, seen, at(3)).next, at(4));
+    EXPECT_EQ(decide_sent(state, times, seen, at(4)).step, SentStep::kRefused);
+    EXPECT_EQ(decide_sent(state, times, seen, at(-100)).next, at(-98)) << "the clock was set back";
+  }
+}
+
 TEST(DecideSentTest, FollowsTheTimes) {
   using S = SentStep;
   const SentCase cases[] = {
