@@ -21,7 +21,8 @@ constexpr const char* kNoReport =
     "This came back to the return address of a parcel, but it is no delivery\n"
     "report (RFC 3464). If it says that the parcel was not delivered, the\n"
     "senders of its messages do not know yet: `bsmtpctl parcel show` names\n"
-    "them as long as the parcel is kept.";
+    "them as long as the parcel is kept. At most one such letter is sent an hour\n"
+    "and peer; the log has the others under the event returned, action=no-report.";
 
 // "smtp; 550 no such user" -> "550 no such user".
 std::string without_type(std::string_view value) {
@@ -237,8 +238,8 @@ Status apply(SubmitContext& context, const std::string& id, const ReturnReport& 
 }
 
 // Null-sender mail to a parcel's own address that is no report: a bounce in a form of its own, or
-// an automatic reply. Only a human can tell.
-Status tell_postmaster(SubmitContext& context, const std::string& id, const spool::ItemReader& item,
+// an automatic reply. Only a human can tell. The hour in the id limits the rate.
+Status tell_postmaster(SubmitContext& context, const spool::ItemReader& item,
                        const FoundParcel& found) {
   const auto text = item.plain_text();
   StringSink start(kMaxReport);
@@ -249,7 +250,9 @@ Status tell_postmaster(SubmitContext& context, const std::string& id, const spoo
   letter.postmaster = postmaster_address(*context.config);
   letter.subject = str_cat({"Unreadable bounce of a mail parcel, peer ", found.dir.peer()});
   letter.now = context.clock.now();
-  letter.notice_id = notice_id({"no-report", id});
+  const auto hour = std::chrono::duration_cast<std::chrono::hours>(letter.now.time_since_epoch());
+  letter.notice_id =
+      notice_id({"no-report", found.dir.peer(), std::to_string(hour.count()), letter.postmaster});
   letter.body =
       str_cat({kNoReport, "\n\nParcel: ", found.dir.id(), "\nPeer: ", found.dir.peer(), "\n\n"});
   std::size_t lines = 0;
@@ -262,6 +265,11 @@ Status tell_postmaster(SubmitContext& context, const std::string& id, const spoo
   }
   return context.notices.put(letter.notice_id, letter_envelope(letter), format_letter(letter),
                              "no-report", found.dir.id());
+}
+
+// An MTA's pipe may have no other way to say it.
+bool is_null_sender(std::string_view sender) {
+  return sender.empty() || iequals(sender.substr(0, sender.find('@')), "mailer-daemon");
 }
 
 Status handle_return(SubmitContext& context, TokenIndex& tokens, const std::string& id,
@@ -286,11 +294,15 @@ Status handle_return(SubmitContext& context, TokenIndex& tokens, const std::stri
   if (!token.empty()) {
     TRY_ASSIGN(found, tokens.find(context.spool, token));
   }
-  if (!report || token.empty()) {
+  if (report && !is_null_sender(item->envelope().sender)) {
+    // RFC 3461 6.2, RFC 5321 4.5.5: a delivery report comes from the null sender.
+    log::parcel_returned(found ? found->dir.id() : id, found ? found->dir.peer() : "-",
+                         "not-from-null-sender", report->status);
+  } else if (!report || token.empty()) {
     log::parcel_returned(found ? found->dir.id() : id, found ? found->dir.peer() : "-",
                          report ? "no-token" : "no-report", "");
     if (found) {
-      TRY(tell_postmaster(context, id, *item, *found));
+      TRY(tell_postmaster(context, *item, *found));
     }
   } else {
     TRY(apply(context, id, *report, std::move(found), touched));

@@ -2,7 +2,8 @@
 // The token finds the parcel (ready, sent or failed); RFC 3464's Action decides: `failed` -> every
 // inner sender gets a DSN and the parcel goes to failed/; anything else is logged. Where a receipt
 // is awaited `failed` only brings the next copy forward, or makes the parcel smaller. What matches
-// no parcel or is no delivery report changes nothing: it is logged and dropped.
+// no parcel, is no delivery report or does not come from the null sender changes nothing: it is
+// logged and dropped.
 // Failure: temporary trouble of ours; the return stays for the next run. Threads: one at a time.
 #pragma once
 

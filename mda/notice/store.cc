@@ -32,7 +32,7 @@ Status tell_postmaster(const NoticeSubject& subject, const std::string& sender,
       str_cat({"Mail with the null sender (bounces, receipts), or with an address of the tunnel\n"
                "itself as its sender, could not be delivered.\n"
                "Nobody else is told; at most one such letter is sent per hour and peer.\n"
-               "The log has the others under the event delivery-failed.\n\n"
+               "The log has the others under the events undeliverable and failed.\n\n"
                "Parcel: ",
                subject.parcel_id, "\nMessage: ", subject.message, "\nSender: <",
                printable(sender, 300), ">\n"});

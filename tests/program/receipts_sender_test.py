@@ -349,6 +349,36 @@ class Bounces(Case):
         self.assertEqual(self.reports(), [])
         self.assertEqual(self.site.names("inbound", "returns"), [])
 
+    def test_a_report_that_is_not_from_the_null_sender_is_none(self):
+        parcel = self.send()
+        before = self.site.state(parcel)
+        for status in ("5.1.1", "5.3.4"):
+            self.site.returned(self.token(), bounce(status=status), "<mallory@example.org>")
+        log = self.site.once()
+        self.assertEqual(log.count("returned peer=remote1 action=not-from-null-sender"), 2)
+        self.assertEqual((self.site.place(parcel), self.site.state(parcel)), ("sent", before))
+        self.assertEqual(len(self.submit.taken()), 1)
+
+    def test_the_null_sender_as_a_pipe_may_say_it(self):
+        self.ever_answered()
+        for sender in ("<MAILER-DAEMON>", "<mailer-daemon@hub.domain.com>"):
+            parcel = self.send(mark=sender[1])
+            self.site.returned(self.token(), bounce(), sender)
+            self.site.once()
+            self.assertEqual(self.site.state(parcel)["bounces"], "1", sender)
+
+    def test_automatic_replies_make_one_letter_an_hour(self):
+        parcel = self.send()
+        while time.time() % 3600 > 3590:
+            time.sleep(1)
+        for n in range(3):
+            self.site.returned(self.token(), "From: x%d\nSubject: away\n\nback on Monday\n" % n)
+        log = self.site.once() + self.site.once()
+        self.assertEqual(log.count("action=no-report"), 3)
+        letter, = [t for _, t in self.parsed() if t["To"] == "postmaster@hub.domain.com"]
+        self.assertIn(parcel, letter.get_content())
+        self.assertIn("action=no-report", letter.get_content())
+
     def test_a_refusal_of_a_second_copy_is_a_bounce(self):
         self.ever_answered()
         parcel = self.send()
