@@ -60,7 +60,8 @@ class Outbound {
   // Its state was changed by somebody else (a bounce, an admin).
   void parcel_touched(const std::string& peer, const std::string& id);
   // Until this was called nothing is sent again: receipts that came meanwhile are applied first.
-  void begin_reviews() { reviews_ = true; }
+  // True for the first call.
+  bool begin_reviews() { return !std::exchange(reviews_, true); }
   // A receipt of this peer was applied.
   void receipt_came(const std::string& peer);
   // What waits now is built now, and what is ready submitted now, whatever the back-off.
@@ -107,9 +108,10 @@ class Outbound {
     std::map<std::string, TimePoint> splits;
     bool splitting = false;  // a split is in work: its new parcels are still locked
     bool receipts_seen = false;
-    TimePoint hold_told{};         // the last alarm about parcels that are held
-    TimePoint flush_until{};       // items that arrived until then are built at once
-    TimePoint build_not_before{};  // after trouble
+    std::set<std::string> unconfirmed;  // in sent/ for delay-warning: their senders know
+    TimePoint hold_told{};              // the last alarm about parcels that are held
+    TimePoint flush_until{};            // items that arrived until then are built at once
+    TimePoint build_not_before{};       // after trouble
     std::uint64_t build_failures = 0;
     std::optional<TimePoint> full;  // since when its quota is used up
     std::string warned;             // items up to this id: their senders know of the delay

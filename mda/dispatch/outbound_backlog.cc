@@ -12,6 +12,7 @@ namespace {
 // Looked at in one go, so that one peer's 10^5 do not keep the others' waiting.
 constexpr std::size_t kDelayedAtOnce = 500;
 constexpr std::size_t kExpiredAtOnce = 100;
+constexpr std::size_t kParcelsAtOnce = 5;
 
 void take_earlier(std::optional<TimePoint>& since, TimePoint when) {
   since = since ? std::min(*since, when) : when;
@@ -97,7 +98,16 @@ std::vector<PeerBacklog> Outbound::backlog() const {
          ++item) {
       peer.delayed.push_back(item->first);
     }
-    peer.more = peer.expired.size() == kExpiredAtOnce || peer.delayed.size() == kDelayedAtOnce;
+    if (reviews_ && queue.receipts_seen) {  // else it is more likely that the peer gives none
+      for (const auto& [id, due] : queue.sent.all()) {
+        if (peer.unconfirmed.size() < kParcelsAtOnce && queue.unconfirmed.count(id) == 0 &&
+            id_time(id).value_or(now) + config_->delay_warning <= now) {
+          peer.unconfirmed.push_back(id);
+        }
+      }
+    }
+    peer.more = peer.expired.size() == kExpiredAtOnce || peer.delayed.size() == kDelayedAtOnce ||
+                peer.unconfirmed.size() == kParcelsAtOnce;
     for (const auto& [id, ready] : queue.ready) {
       if (!ready.again) {  // what left before is not delayed here
         peer.ready.push_back({id, ready.warned});
@@ -115,6 +125,10 @@ void Outbound::watched(const std::vector<PeerBacklog>& done) {
     }
     Queue& queue = found->second;
     queue.warned = std::max(queue.warned, peer.warned);
+    std::erase_if(queue.unconfirmed, [&](const std::string& id) {
+      return !queue.sent.contains(id) && queue.ready.count(id) == 0;
+    });
+    queue.unconfirmed.insert(peer.unconfirmed.begin(), peer.unconfirmed.end());
     for (const PeerBacklog::Parcel& parcel : peer.ready) {
       const auto ready = queue.ready.find(parcel.id);
       if (ready != queue.ready.end()) {

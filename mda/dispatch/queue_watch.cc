@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::chrono::hours kDay{24};
 constexpr const char* kDelayed = "it waits for the tunnel to the recipient's mail gateway";
+constexpr const char* kUnconfirmed =
+    "it was handed on to the recipient's mail gateway, which has not confirmed it yet";
 constexpr const char* kInDoubt =
     "its handing over to the recipient's mail gateway was interrupted, and its time is over";
 constexpr const char* kExpired = "it could not be handed to the recipient's mail gateway in time";
@@ -34,15 +36,19 @@ NoticeSubject subject_of(SubmitContext& context, const std::string& peer, const 
 
 // Gone (claimed, sent) and broken items have other ways.
 Status warn(SubmitContext& context, const std::string& peer, const std::string& id,
-            const std::string& path) {
+            const std::string& path, bool handed_over = false) {
   const auto item = spool::ItemReader::open(context.spool.ops(), path);
   if (!item.is_ok()) {
     const bool passed_over = item.status().is_permanent() || item.status().error_number() == ENOENT;
     return passed_over ? Status::ok() : item.status();
   }
-  const NoticeSubject subject = subject_of(context, peer, id);
+  NoticeSubject subject = subject_of(context, peer, id);
+  if (handed_over) {
+    subject.retry_until = subject.arrival + context.config->parcel_lifetime;
+  }
   return write_dsn(subject, NoticeKind::kDelay, *item, item->text_size(),
-                   all_recipients(*item, "4.4.1", kDelayed));
+                   handed_over ? all_recipients(*item, "4.4.0", kUnconfirmed)
+                               : all_recipients(*item, "4.4.1", kDelayed));
 }
 
 }  // namespace
@@ -71,6 +77,9 @@ Status QueueWatch::watch_peer(SubmitContext& context, PeerBacklog& peer) {
   TRY(warn_waiting(context, peer));
   for (PeerBacklog::Parcel& parcel : peer.ready) {
     TRY(warn_ready(context, peer.peer, parcel));
+  }
+  for (const std::string& parcel : peer.unconfirmed) {
+    TRY(warn_sent(context, peer.peer, parcel));
   }
   return Status::ok();
 }
@@ -131,6 +140,20 @@ Status QueueWatch::warn_ready(SubmitContext& context, const std::string& peer,
     }
   }
   parcel.warned = until;
+  return Status::ok();
+}
+
+Status QueueWatch::warn_sent(SubmitContext& context, const std::string& peer,
+                             const std::string& parcel) {
+  const std::string items = str_cat(
+      {context.spool.paths().parcel(peer, spool::Stage::kSent, parcel), "/", spool::kItemsDir});
+  const auto ids = spool::list_ids(context.spool.ops(), items);
+  if (!ids.is_ok()) {
+    return ids.status().error_number() == ENOENT ? Status::ok() : ids.status();  // acknowledged
+  }
+  for (const std::string& id : *ids) {
+    TRY(warn(context, peer, id, str_cat({items, "/", id}), true));
+  }
   return Status::ok();
 }
 

@@ -1,6 +1,7 @@
 // QueueWatch: what must happen because mail waits too long in this host's own spool, whatever the
 // reason: the postmaster hears of a peer whose mail is late (alarm-age), each sender once of the
-// delay (delay-warning, as NOTIFY allows), and in the end (delivery-expire after the message's
+// delay (delay-warning, as NOTIFY allows; also when its parcel was handed over and has no receipt),
+// and in the end (delivery-expire after the message's
 // arrival) that it failed. One peer after the other, some messages of each at a time.
 // All notices have ids made from the message, so a restart tells nobody twice.
 // Failure: the first trouble, after the other peers were looked at. Threads: one at a time.
@@ -30,8 +31,9 @@ struct PeerBacklog {
   std::vector<std::string> delayed;  // items in incoming/, oldest first
   std::vector<std::string> expired;  // likewise
   std::vector<Parcel> ready;
-  bool more = false;   // there are more than these
-  std::string warned;  // last item of `delayed` that is done
+  std::vector<std::string> unconfirmed;  // parcels in sent/ that have been there for delay-warning
+  bool more = false;                     // there are more than these
+  std::string warned;                    // last item of `delayed` that is done
 };
 
 class QueueWatch {
@@ -43,6 +45,7 @@ class QueueWatch {
   Status raise_alarm(SubmitContext& context, const PeerBacklog& peer, TimePoint since);
   Status warn_waiting(SubmitContext& context, PeerBacklog& peer);
   Status warn_ready(SubmitContext& context, const std::string& peer, PeerBacklog::Parcel& parcel);
+  Status warn_sent(SubmitContext& context, const std::string& peer, const std::string& parcel);
 
   std::map<std::string, TimePoint> alarmed_;  // peer -> when
 };

@@ -152,6 +152,7 @@ void Service::start_watch(TimePoint now, std::optional<TimePoint>& due) {
       peer.delayed.clear();
       peer.expired.clear();
       peer.ready.clear();
+      peer.unconfirmed.clear();
     }
     more = more || (peer.more && journal_ != nullptr);
   }

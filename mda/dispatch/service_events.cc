@@ -102,7 +102,8 @@ Status Service::handle_news(SubmitContext& context) {
     for (const auto& [peer, parcel] : touched) {
       outbound_->parcel_touched(peer, parcel);
     }
-    outbound_->begin_reviews();
+    // Whose receipt has come is known now, and so whose has not.
+    periodic(Task::kWatch).wanted |= outbound_->begin_reviews();
   });
   return status;
 }

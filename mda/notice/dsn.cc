@@ -122,8 +122,8 @@ Words words_for(NoticeKind kind) {
   switch (kind) {
     case NoticeKind::kDelay:
       return {"Delayed mail (still being tried)",
-              "Your message could not be delivered yet to the recipients below. It is still\r\n"
-              "being tried; you need not send it again.\r\n",
+              "As far as is known here, your message has not yet been delivered to the\r\n"
+              "recipients below. It is still being tried; you need not send it again.\r\n",
               "delayed"};
     case NoticeKind::kRelayed:
       return {"Mail relayed",

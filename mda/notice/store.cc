@@ -228,7 +228,8 @@ Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::Ite
   request.postmaster = postmaster_address(subject.config);
   request.arrival = subject.arrival;
   request.now = subject.now;
-  request.will_retry_until = subject.arrival + subject.config.delivery_expire;
+  request.will_retry_until =
+      subject.retry_until.value_or(subject.arrival + subject.config.delivery_expire);
   const auto source = item.plain_text();
   TRY(take_original(*source, text_bytes, subject.config.dsn_return_bytes, request));
   std::string text;

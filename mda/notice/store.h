@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -74,6 +75,8 @@ struct NoticeSubject {
   TimePoint now;
   // It came out of the peer's parcel: dsn-for and dsn-limit hold.
   bool unpacked = false;
+  // For a delay: until when it is tried; nullopt: delivery-expire after its arrival.
+  std::optional<TimePoint> retry_until = std::nullopt;
 };
 
 // Writes what the recipients' NOTIFY asks for: one DSN for all of `recipients` under an id made

@@ -209,6 +209,58 @@ class Silence(Case):
         self.assertEqual(len([m for m in self.submit.taken() if "postmaster@" in m["rcpts"][0]]), 1)
 
 
+class Unconfirmed(Case):
+    """Parcels that went out hours ago: their ids hold the time."""
+
+    settings = "heartbeat = 1s\ndelay-warning = 4h\n"
+
+    def send_hours_ago(self, hours):
+        parcel = self.send()
+        name = new_id(time.time() - hours * 3600)
+        base = self.site.spool + "/peers/remote1/sent/"
+        os.rename(base + parcel, base + name)
+        return name
+
+    def delays(self):
+        self.assertEqual({self.groups(r)[0]["Action"] for r in self.reports()} - {"delayed"}, set())
+        return sorted(r["To"] for r in self.reports())
+
+    def test_each_sender_hears_of_it_once(self):
+        self.ever_answered()
+        parcel = self.send_hours_ago(5)
+        items = "%s/peers/remote1/sent/%s/items/" % (self.site.spool, parcel)
+        for name in os.listdir(items):
+            with open(items + name, "rb") as f:
+                octets = f.read()
+            with open(items + name, "wb") as f:
+                f.write(octets.replace(b"<bob0@domain.co.uk>", b"<bob0@domain.co.uk> NOTIFY=FAILURE"))
+        for _ in range(3):
+            self.site.once()
+        self.assertEqual(self.delays(), ["s1@domain.com", "s2@domain.com"])
+        self.assertEqual(self.groups(self.reports()[0])[0]["Status"], "4.4.0")
+        text = " ".join(self.reports()[0].get_payload()[0].get_content().split())
+        self.assertIn("has not confirmed it yet", text)
+        self.assertEqual((self.site.place(parcel), len(self.copies())), ("sent", 2))
+
+    def test_not_before_its_time_and_not_of_a_peer_that_never_answered(self):
+        self.send_hours_ago(5)
+        self.site.once()
+        self.assertEqual(self.delays(), [])
+        self.ever_answered()
+        self.site.once()
+        self.assertEqual(len(self.delays()), 3)
+        self.send_hours_ago(3)
+        self.site.once()
+        self.assertEqual(len(self.delays()), 3)
+
+    def test_a_running_dispatcher_notices(self):
+        self.ever_answered()
+        self.send_hours_ago(4 - 4 / 3600)
+        self.site.start()
+        self.site.wait(lambda: len(self.delays()) == 3)
+        self.assertEqual(self.site.stop(), 0)
+
+
 class Breaker(Case):
     def held(self):
         parcel = self.send()
