@@ -32,7 +32,10 @@ constexpr std::array<const char*, 28> kSql = {
     "UPDATE parcel SET retain_until = MAX(retain_until, ?3) WHERE peer = ?1 AND id = ?2",
     "UPDATE parcel SET done = 1 WHERE peer = ?1 AND id = ?2",
     "SELECT outcome, parcel, message, at FROM recipient WHERE peer = ?1 AND key = ?2",
-    "INSERT OR IGNORE INTO recipient VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    "INSERT INTO recipient VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (peer, key) DO UPDATE "
+    "SET "
+    "outcome = ?3, parcel = ?4, message = ?5, at = ?6, retain_until = max(retain_until, ?7) "
+    "WHERE outcome > 3",  // see is_final()
     "INSERT OR REPLACE INTO attempt VALUES (?1, ?2, ?3, ?4)",
     "DELETE FROM attempt WHERE peer = ?1 AND parcel = ?2 AND message = ?3",
     "SELECT message FROM attempt WHERE peer = ?1 AND parcel = ?2 ORDER BY message",

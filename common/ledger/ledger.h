@@ -36,8 +36,19 @@ enum class ParcelKnown {
   kBuried,    // has a tombstone: its sender was told that it is not delivered
 };
 
-// What became of one recipient of one message; all are final.
-enum class Outcome { kDelivered = 1, kFailed = 2, kDropped = 3 };
+// What became of one recipient of one message. The first three are final; the others stand until
+// one of those replaces them.
+enum class Outcome {
+  kDelivered = 1,
+  kFailed = 2,
+  kDropped = 3,
+  kRefused = 4,         // the one report about all that failed with it may not exist yet
+  kDoubted = 5,         // not settled, but the host MTA may have it: a final reply was lost
+  kRefusedInDoubt = 6,  // both
+};
+inline bool is_final(Outcome outcome) {
+  return outcome <= Outcome::kDropped;
+}
 
 struct RecipientRecord {
   Outcome outcome = Outcome::kDelivered;
@@ -112,7 +123,8 @@ class Ledger {
                                                   std::string_view parcel_id);
 
   // `key`: SHA-256(sender NUL recipient NUL text digest), 32 raw octets. Kept per peer, so that
-  // one peer cannot make us skip another's mail. A second record() of a key changes nothing.
+  // one peer cannot make us skip another's mail. A second record() of a key changes nothing once
+  // the first is final.
   Result<std::optional<RecipientRecord>> find_recipient(std::string_view peer,
                                                         std::string_view key);
   Status record_recipient(std::string_view peer, std::string_view key,

@@ -84,6 +84,7 @@ Result<bool> ParcelKeeper::open_parcel(AcceptedDir dir) {
   log_ambiguous(dir, in_doubt);
   auto parcel = std::make_shared<OpenParcel>(std::move(dir));
   parcel->retain_until = record.retain_until;
+  parcel->doubtful.insert(in_doubt.begin(), in_doubt.end());
   const auto& messages = parcel->dir.messages();
   parcel->todo.assign(messages.begin(), messages.end());
   const std::string name = parcel->dir.name();

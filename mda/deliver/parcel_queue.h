@@ -29,6 +29,7 @@ struct OpenParcel {
   explicit OpenParcel(AcceptedDir d) : dir(std::move(d)) {}
   AcceptedDir dir;
   TimePoint retain_until{};
+  std::set<std::uint64_t> doubtful;  // messages in doubt since a crash; never changed
   // Guarded by the queue.
   std::deque<std::uint64_t> todo;
   std::size_t in_work = 0;

@@ -28,6 +28,14 @@ void leave_open(RecipientState& state, const Status& why, TimePoint now, const E
 DsnRecipient dsn_recipient(const RecipientState& state, const std::string& remote) {
   DsnRecipient out;
   out.recipient = state.recipient;
+  if (state.fate == Fate::kFailed && state.doubted) {
+    out.status = "4.4.0";  // no answer: what was refused later is another copy
+    out.reason =
+        str_cat({"It may have been delivered: the answer to an earlier attempt was lost. "
+                 "The last answer was: ",
+                 state.status.text()});
+    return out;
+  }
   out.status = state.status.code();
   out.diagnostic = state.diagnostic;
   out.reason = state.status.text();
@@ -121,25 +129,18 @@ bool wants_retry_now(const std::vector<RecipientState>& states) {
                      [](const RecipientState& state) { return state.again; });
 }
 
-std::vector<std::vector<DsnRecipient>> failure_groups(const std::vector<RecipientState>& states,
-                                                      const std::string& remote) {
-  std::vector<std::vector<DsnRecipient>> groups;
-  std::vector<DsnRecipient> ours;
-  std::vector<DsnRecipient> together;
+std::vector<FailureGroup> failure_groups(const std::vector<RecipientState>& states,
+                                         const std::string& remote) {
+  FailureGroup failed{NoticeKind::kFailure, {}};
+  FailureGroup unknown{NoticeKind::kUnknown, {}};
   for (const RecipientState& state : states) {
-    if (state.fate != Fate::kFailed) {
-      continue;
-    }
-    if (state.stage == smtp::Stage::kLocal) {
-      ours.push_back(dsn_recipient(state, remote));
-    } else if (state.stage == smtp::Stage::kRcpt) {
-      groups.push_back({dsn_recipient(state, remote)});
-    } else {
-      together.push_back(dsn_recipient(state, remote));
+    if (state.fate == Fate::kFailed && !state.told) {
+      (state.doubted ? unknown : failed).recipients.push_back(dsn_recipient(state, remote));
     }
   }
-  for (std::vector<DsnRecipient>* group : {&ours, &together}) {
-    if (!group->empty()) {
+  std::vector<FailureGroup> groups;
+  for (FailureGroup* group : {&failed, &unknown}) {
+    if (!group->recipients.empty()) {
       groups.push_back(std::move(*group));
     }
   }

@@ -28,6 +28,8 @@ struct RecipientState {
   smtp::Stage stage = smtp::Stage::kLocal;
   bool relayed_notice = false;  // NOTIFY=SUCCESS asked and the host MTA cannot report it
   bool again = false;           // "too many recipients": in another transaction at once
+  bool doubted = false;         // may have arrived: the final reply of an attempt was lost
+  bool told = false;            // failed, and the report about it exists
 };
 
 struct ExpiryRule {
@@ -51,11 +53,16 @@ void apply_no_connection(const Status& why, TimePoint now, const ExpiryRule& rul
 bool all_final(const std::vector<RecipientState>& states);
 bool wants_retry_now(const std::vector<RecipientState>& states);
 
-// Failed recipients grouped into DSNs: those that failed together (refused by us, or with the
-// sender or the text) share one; one refused at RCPT has its own, because its neighbours may be
-// answered otherwise when a crash repeats the attempt, and the notice's id holds the group.
-std::vector<std::vector<DsnRecipient>> failure_groups(const std::vector<RecipientState>& states,
-                                                      const std::string& remote);
+// Failed recipients that nobody has been told about, in at most two DSNs: those that surely did
+// not get the message, and those that may have (kUnknown). The notice's id holds the group, whose
+// members may be answered otherwise when a crash repeats the attempt: the ledger must know them as
+// kRefused before the notice is written.
+struct FailureGroup {
+  NoticeKind kind = NoticeKind::kFailure;
+  std::vector<DsnRecipient> recipients;
+};
+std::vector<FailureGroup> failure_groups(const std::vector<RecipientState>& states,
+                                         const std::string& remote);
 std::vector<DsnRecipient> relayed_recipients(const std::vector<RecipientState>& states,
                                              const std::string& remote);
 std::vector<DsnRecipient> delayed_recipients(const std::vector<RecipientState>& states,

@@ -229,23 +229,52 @@ Status DeliveryWorker::open_reader() {
 }
 
 Status DeliveryWorker::look_up(Attempt& attempt) {
+  using ledger::Outcome;
   TRY(open_reader());
-  const std::string& peer = meta_of(attempt.job).peer;
+  const spool::AcceptedMeta& meta = meta_of(attempt.job);
+  const bool doubted = attempt.job.parcel->doubtful.count(attempt.job.message) != 0;
   std::vector<std::string_view> seen;
+  std::vector<RecipientState*> refused;
+  std::vector<RecipientState*> refused_in_doubt;
   for (RecipientState& state : attempt.states) {
     std::optional<ledger::RecipientRecord> record;
-    TRY_ASSIGN(record, reader_->find_recipient(peer, state.key));
+    TRY_ASSIGN(record, reader_->find_recipient(meta.peer, state.key));
     const bool twice = std::find(seen.begin(), seen.end(), state.key) != seen.end();
     seen.push_back(state.key);
-    if (!record && !twice) {
-      continue;
+    // Of an earlier attempt on this very message.
+    const bool own =
+        record && record->parcel_id == meta.parcel_id && record->message == attempt.job.message;
+    state.doubted = doubted || (record && (record->outcome == Outcome::kDoubted ||
+                                           record->outcome == Outcome::kRefusedInDoubt));
+    if (twice || (record && ledger::is_final(record->outcome))) {
+      if (!own) {  // else there is nothing to tell
+        attempt.duplicates.push_back(state.recipient.address);
+      }
+      state.fate = Fate::kKnown;
+    } else if (own && record->outcome != Outcome::kDoubted) {
+      (state.doubted ? refused_in_doubt : refused).push_back(&state);
     }
-    const spool::AcceptedMeta& meta = meta_of(attempt.job);
-    // Settled by an earlier attempt on this very message: nothing to tell.
-    if (!record || record->parcel_id != meta.parcel_id || record->message != attempt.job.message) {
-      attempt.duplicates.push_back(state.recipient.address);
+  }
+  TRY(take_refused(attempt, NoticeKind::kFailure, refused));
+  return take_refused(attempt, NoticeKind::kUnknown, refused_in_doubt);
+}
+
+Status DeliveryWorker::take_refused(const Attempt& attempt, NoticeKind kind,
+                                    const std::vector<RecipientState*>& refused) {
+  if (refused.empty()) {
+    return Status::ok();
+  }
+  std::vector<DsnRecipient> recipients;
+  for (const RecipientState* state : refused) {
+    recipients.push_back({state->recipient, "", "", "", ""});
+  }
+  TRY_ASSIGN(const bool told,
+             shared_.notices.is_known(dsn_id(subject_of(attempt), kind, recipients)));
+  for (RecipientState* state : refused) {
+    if (told) {
+      state->fate = Fate::kFailed;
+      state->told = true;
     }
-    state.fate = Fate::kKnown;
   }
   return Status::ok();
 }

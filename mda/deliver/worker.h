@@ -27,6 +27,7 @@
 #include "mda/deliver/settlement.h"
 #include "mda/deliver/shared.h"
 #include "mda/notice/host_mta.h"
+#include "mda/notice/store.h"
 
 namespace bsmtp::mda {
 
@@ -72,6 +73,12 @@ class DeliveryWorker {
   void hand_over(Attempt attempt);
   smtp::Delivery transact(Attempt& attempt);
   void settle(Attempt attempt);
+  NoticeSubject subject_of(const Attempt& attempt) const;
+  // Takes over what the ledger knows as refused by an attempt that a crash cut short: told if
+  // the report exists, else to be tried again.
+  Status take_refused(const Attempt& attempt, NoticeKind kind,
+                      const std::vector<RecipientState*>& refused);
+  Status note_refused(const Attempt& attempt);
   Status write_notices(const Attempt& attempt);
   void log_results(const Attempt& attempt) const;
   void unreadable(const ParcelQueue::Job& job, const Status& why);

@@ -33,6 +33,18 @@ const spool::AcceptedMessage& message_of(const ParcelQueue::Job& job) {
   return meta_of(job).messages.at(message_index(job) - 1);
 }
 
+// What the ledger is to know; nullopt: nothing.
+std::optional<ledger::Outcome> outcome_of(const RecipientState& state) {
+  if (state.fate == Fate::kDelivered) {
+    return ledger::Outcome::kDelivered;
+  }
+  if (state.fate == Fate::kFailed) {
+    return ledger::Outcome::kFailed;
+  }
+  return state.fate == Fate::kOpen && state.doubted ? std::optional(ledger::Outcome::kDoubted)
+                                                    : std::nullopt;
+}
+
 }  // namespace
 
 ledger::Journal::Operation settle_operation(const std::string& peer, const std::string& parcel_id,
@@ -41,13 +53,10 @@ ledger::Journal::Operation settle_operation(const std::string& peer, const std::
                                             TimePoint now, TimePoint retain_until) {
   return [=](ledger::Ledger& ledger) {
     for (const RecipientState& state : states) {
-      if (state.fate != Fate::kDelivered && state.fate != Fate::kFailed) {
-        continue;
+      if (const auto outcome = outcome_of(state)) {
+        TRY(ledger.record_recipient(peer, state.key, {*outcome, parcel_id, message, now},
+                                    retain_until));
       }
-      const auto outcome =
-          state.fate == Fate::kDelivered ? ledger::Outcome::kDelivered : ledger::Outcome::kFailed;
-      TRY(ledger.record_recipient(peer, state.key, {outcome, parcel_id, message, now},
-                                  retain_until));
     }
     return ledger.clear_attempt(peer, parcel_id, message);
   };
@@ -119,6 +128,9 @@ void DeliveryWorker::hand_over(Attempt attempt) {
     log::ambiguous(
         str_cat({meta_of(attempt.job).parcel_id, ".", std::to_string(attempt.job.message)}),
         "the host MTA's final reply was lost; the message is handed over again");
+    for (RecipientState& state : attempt.states) {
+      state.doubted = state.doubted || state.fate == Fate::kUntried;
+    }
   }
   apply_delivery(delivery, shared_.clock.now(), expiry(attempt.job), attempt.states);
   settle(std::move(attempt));
@@ -292,6 +304,29 @@ void DeliveryWorker::settle(Attempt attempt) {
   }
 }
 
+NoticeSubject DeliveryWorker::subject_of(const Attempt& attempt) const {
+  const spool::AcceptedMeta& meta = meta_of(attempt.job);
+  return {
+      *shared_.config, shared_.notices, meta.parcel_id,      std::to_string(attempt.job.message),
+      meta.peer,       meta.accepted,   shared_.clock.now(), true};
+}
+
+Status DeliveryWorker::note_refused(const Attempt& attempt) {
+  const spool::AcceptedMeta& meta = meta_of(attempt.job);
+  return journal_.run([&](ledger::Ledger& ledger) {
+    for (const RecipientState& state : attempt.states) {
+      if (state.fate == Fate::kFailed && !state.told) {
+        const auto as =
+            state.doubted ? ledger::Outcome::kRefusedInDoubt : ledger::Outcome::kRefused;
+        TRY(ledger.record_recipient(meta.peer, state.key,
+                                    {as, meta.parcel_id, attempt.job.message, shared_.clock.now()},
+                                    attempt.job.parcel->retain_until));
+      }
+    }
+    return Status::ok();
+  });
+}
+
 Status DeliveryWorker::write_notices(const Attempt& attempt) {
   const std::string& remote = shared_.config->host;
   const auto groups = failure_groups(attempt.states, remote);
@@ -302,17 +337,13 @@ Status DeliveryWorker::write_notices(const Attempt& attempt) {
   if (groups.empty() && relayed.empty() && !late) {
     return Status::ok();
   }
-  const NoticeSubject subject{*shared_.config,
-                              shared_.notices,
-                              meta.parcel_id,
-                              std::to_string(attempt.job.message),
-                              meta.peer,
-                              meta.accepted,
-                              now,
-                              true};
+  const NoticeSubject subject = subject_of(attempt);
   const std::uint64_t octets = message_of(attempt.job).text_bytes;
-  for (const auto& group : groups) {
-    TRY(write_dsn(subject, NoticeKind::kFailure, *attempt.item, octets, group));
+  if (!groups.empty()) {
+    TRY(note_refused(attempt));
+  }
+  for (const FailureGroup& group : groups) {
+    TRY(write_dsn(subject, group.kind, *attempt.item, octets, group.recipients));
   }
   if (!relayed.empty()) {
     TRY(write_dsn(subject, NoticeKind::kRelayed, *attempt.item, octets, relayed));
@@ -332,8 +363,13 @@ void DeliveryWorker::log_results(const Attempt& attempt) const {
     const std::string& address = state.recipient.address;
     if (state.fate == Fate::kDelivered) {
       log::delivered(meta.parcel_id, meta.peer, index, address, state.diagnostic);
-    } else if (state.fate == Fate::kFailed) {
+    } else if (state.fate == Fate::kFailed && !state.told) {
       log::delivery_failed(meta.parcel_id, meta.peer, index, address, state.status);
+      if (state.doubted) {
+        log::ambiguous(str_cat({meta.parcel_id, ".", std::to_string(index)}),
+                       str_cat({"<", address,
+                                "> may have it from an earlier attempt; its sender is told so"}));
+      }
     } else if (state.fate == Fate::kOpen && !state.again) {
       log::delivery_deferred(meta.parcel_id, meta.peer, index, address, state.status);
     }

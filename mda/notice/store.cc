@@ -192,6 +192,19 @@ Status NoticeStore::done(const std::string& id, TimePoint retain_until) {
   return os::remove_if_exists(spool_.ops(), path(id));
 }
 
+std::string dsn_id(const NoticeSubject& subject, NoticeKind kind,
+                   const std::vector<DsnRecipient>& recipients) {
+  std::vector<std::string_view> parts = {subject.parcel_id, subject.message};
+  for (const DsnRecipient& r : recipients) {
+    if (wants_notice(r.recipient.notify, kind)) {
+      parts.push_back(r.recipient.address);
+    }
+  }
+  // The end of a message is told once, whether it is known or not.
+  parts.push_back(notice_kind_name(kind == NoticeKind::kUnknown ? NoticeKind::kFailure : kind));
+  return notice_id(parts);
+}
+
 Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::ItemReader& item,
                  std::uint64_t text_bytes, const std::vector<DsnRecipient>& recipients) {
   DsnRequest request;
@@ -211,13 +224,7 @@ Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::Ite
     const bool lost = kind == NoticeKind::kFailure || kind == NoticeKind::kUnknown;
     return lost ? tell_postmaster(subject, sender, request.recipients) : Status::ok();
   }
-  std::vector<std::string_view> parts = {subject.parcel_id, subject.message};
-  for (const DsnRecipient& r : request.recipients) {
-    parts.push_back(r.recipient.address);
-  }
-  // The end of a message is told once, whether it is known or not.
-  parts.push_back(notice_kind_name(kind == NoticeKind::kUnknown ? NoticeKind::kFailure : kind));
-  request.notice_id = notice_id(parts);
+  request.notice_id = dsn_id(subject, kind, request.recipients);
   request.kind = kind;
   std::string why_not;
   TRY_ASSIGN(why_not, withheld_because(subject, request));

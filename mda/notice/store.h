@@ -79,6 +79,10 @@ struct NoticeSubject {
   std::optional<TimePoint> retry_until = std::nullopt;
 };
 
+// The id of the DSN that write_dsn() makes for them.
+std::string dsn_id(const NoticeSubject& subject, NoticeKind kind,
+                   const std::vector<DsnRecipient>& recipients);
+
 // Writes what the recipients' NOTIFY asks for: one DSN for all of `recipients` under an id made
 // from parcel, message, their addresses and the kind. A null sender gets nothing, nor does one that
 // is the tunnel's own (gateway_address.h): a failure is then told to the postmaster, at most one

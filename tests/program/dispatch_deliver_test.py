@@ -174,6 +174,55 @@ class Fails(Case):
         self.assertNotIn("body of", third.get_content())
         self.assert_empty()
 
+    def test_all_that_fail_together_are_in_one_dsn(self):
+        def script(command, _):
+            if command.startswith("RCPT") and "bad" in command:
+                return "550 5.1.1 no such user"
+            return "450 4.2.1 later" if "later" in command else None
+        self.resubmit.script = script
+        rcpts = ["<bad%d@domain.com>" % n for n in range(30)] + ["<a@domain.com>"]
+        self.site.accept([("<ann@d.co.uk>", rcpts + ["<later@domain.com>"], text_of(1)),
+                          ("<ann@d.co.uk>", ["<b@domain.com>", "<bad@domain.com>"], text_of(2))])
+        self.site.once()
+        self.assertEqual(sorted(len(self.fields(r)[1]) for _, r in self.dsns()), [1, 30])
+        self.resubmit.script = lambda command, _: "550 5.1.2 no" if "RCPT" in command else None
+        self.site.set_next(-1, "inbound", "deferred")
+        self.site.once()
+        (_, report), = self.dsns()[2:]
+        self.assertEqual([f["Final-Recipient"] for f in self.fields(report)[1]],
+                         ["rfc822; later@domain.com"])
+        self.assert_empty()
+
+    def test_what_may_have_arrived_is_never_called_failed(self):
+        """The final reply of the first attempt was lost; what follows is about another copy."""
+        def once_at(command, reply, then):
+            first = [reply]
+            return lambda got, _: (first.pop() if got == command and first else
+                                   None if first else then(got))
+        refused = lambda got: "550 5.1.1 no such user" if got.startswith("RCPT") else None
+        late = lambda got: "450 4.2.1 later" if got.startswith("RCPT") else None
+        for name, then in (("refused", refused), ("late", late)):
+            with self.subTest(name):
+                self.resubmit.messages.clear()
+                self.submit.messages.clear()
+                self.resubmit.script = once_at("<taken>", "CLOSE", then)
+                self.site.accept([("<ann@d.co.uk> ENVID=x", ["<a@domain.com>", "<b@domain.com>"],
+                                   text_of(name))])
+                log = self.site.once()
+                self.assertEqual(len(self.resubmit.taken()), 1)
+                self.assertEqual(self.submit.taken(), [])
+                self.site.accepted_before(6 * 86400 if name == "late" else 60)
+                log += self.site.once()
+                (_, report), = self.dsns()
+                for fields in self.fields(report)[1]:
+                    self.assertEqual((fields["Action"], fields["Status"]), ("failed", "4.4.0"))
+                    self.assertNotIn("Diagnostic-Code", fields)
+                self.assertEqual(len(self.fields(report)[1]), 2)
+                self.assertIn("may have been delivered", report.get_payload()[0].get_content())
+                self.assertRegex(log, r"\.1: final-reply-lost outcome=ambiguous what=.*its sender is "
+                                      r"told so")
+                self.assert_empty()
+
     def test_ret_full_returns_the_message_below_the_cap_only(self):
         self.refuse({"RCPT": "550 5.1.1 no"})
         small, big = text_of(1), text_of(2) + b"x" * 70 + b"\r\n" + b"y" * 60000 + b"\r\n"

@@ -25,7 +25,8 @@ if sys.argv[1:2] == ["--every"]:
 
 # One accepted parcel with a refused and a deferred recipient, a second one, and a parcel to send.
 FIRST = [("<ann@domain.co.uk>", ["<one@domain.com>", "<two@domain.com>"], text_of("m1")),
-         ("<ann@domain.co.uk>", ["<three@domain.com>", "<nobody@domain.com>"], text_of("m2")),
+         ("<ann@domain.co.uk>", ["<three@domain.com>", "<nobody@domain.com>", "<none@domain.com>",
+                                 "<gone@domain.com>"], text_of("m2")),
          ("<eve@domain.co.uk>", ["<four@domain.com>", "<slow@domain.com>"], text_of("m3"))]
 SECOND = [("<ann@domain.co.uk>", ["<five@domain.com>"], text_of("m4"))]
 EXPECTED = [("m1", "one"), ("m1", "two"), ("m2", "three"), ("m3", "four"), ("m3", "slow"),
@@ -59,8 +60,12 @@ class Faults(FaultCase):
                 os.unlink(self.empty + "/" + name)
 
     def answer(self, command, _):
-        if command.startswith("RCPT") and "nobody@" in command:
+        if command.startswith("RCPT") and ("nobody@" in command or "none@" in command):
             return "550 5.1.1 no such user"
+        if command.startswith("RCPT") and "gone@" in command:
+            # Refused together with the others or later, as the fault has it.
+            self.asked_for_gone += 1
+            return "450 4.2.1 not now" if self.asked_for_gone == 1 else "550 5.1.6 gone"
         if command.startswith("RCPT") and "slow@" in command and self.slow:
             return "450 4.7.1 greylisted"
         return None
@@ -69,6 +74,7 @@ class Faults(FaultCase):
         shutil.rmtree(self.site.spool, ignore_errors=True)
         shutil.copytree(self.empty, self.site.spool)
         self.slow = True
+        self.asked_for_gone = 0
         for server in (self.submit, self.resubmit):
             server.messages.clear()
         self.parcels = {self.site.accept(FIRST): ["m1", "m2", "m3"],
@@ -122,14 +128,18 @@ class Faults(FaultCase):
             parsed = email.message_from_bytes(message["text"], policy=email.policy.default)
             if parsed.get_content_type() == "multipart/report":
                 status = parsed.get_payload()[1].get_payload()
-                reports[message["rcpts"][0], status[1]["Final-Recipient"]] += 1
+                reports[(message["rcpts"][0],
+                         *(fields["Final-Recipient"] for fields in status[1:]))] += 1
             else:
                 parcels[parsed.get_content_type()] += 1
                 self.assertEqual(parsed.get_payload(decode=True).count(b"\r\nDATA\r\n"), 2, where)
-        self.assertEqual(list(reports), [("RCPT TO:<ann@domain.co.uk> NOTIFY=NEVER",
-                                          "rfc822; nobody@domain.com")], where)
+        self.assertEqual({report[0] for report in reports},
+                         {"RCPT TO:<ann@domain.co.uk> NOTIFY=NEVER"}, where)
+        self.assertEqual(sorted(rcpt for report in reports for rcpt in report[1:]),
+                         ["rfc822; %s@domain.com" % name for name in ("gone", "nobody", "none")],
+                         "%s: %s\n%s" % (where, reports, log))
         self.assertEqual(list(parcels), ["application/batch-smtp"], where)
-        extra = sum(reports.values()) + sum(parcels.values()) - 2
+        extra = sum(reports.values()) - len(reports) + sum(parcels.values()) - 1
         if extra:
             said = [line for line in log.splitlines() if "outcome=ambiguous" in line]
             self.assertLessEqual(extra, len(said), "%s: sent twice and not said\n%s" % (where, log))

@@ -291,6 +291,17 @@ class Gateway:
                 with open(state, "w", encoding="ascii") as f:
                     f.write(re.sub(r"(?m)^next: .*", "next: " + iso(time.time() + seconds), text))
 
+    def accepted_before(self, seconds):
+        """Deferred parcels are so old, and due."""
+        self.set_next(-1, "inbound", "deferred")
+        for name in self.names("inbound", "deferred"):
+            meta = "%s/inbound/deferred/%s/meta" % (self.spool, name)
+            with open(meta, encoding="ascii") as f:
+                text = f.read()
+            with open(meta, "w", encoding="ascii") as f:
+                f.write(re.sub(r"(?m)^accepted: .*", "accepted: " + iso(time.time() - seconds),
+                               text))
+
     def names(self, *path):
         return sorted(os.listdir("/".join((self.spool,) + path)))
 

@@ -99,16 +99,23 @@ TEST(SettlementTest, TooManyRecipientsRetriesOnlyWithProgress) {
   }
 }
 
-TEST(SettlementTest, FailuresGroupByWhatRefusedThem) {
-  auto states = plan_recipients(envelope(4), {});
+TEST(SettlementTest, FailuresAreOneReportAndDoubtedOnesAnother) {
+  auto states = plan_recipients(envelope(5), {});
+  states[1].doubted = true;
   smtp::Delivery delivery;
   delivery.recipients = {answer(550), answer(550), answer(554, smtp::Stage::kText),
-                         answer(554, smtp::Stage::kText)};
+                         answer(554, smtp::Stage::kText), answer(550)};
   apply_delivery(delivery, kNow, kLater, states);
+  states[4].told = true;
   const auto groups = failure_groups(states, "hub");
-  ASSERT_EQ(groups.size(), 3U);
-  EXPECT_EQ(groups[0].size(), 1U);
-  EXPECT_EQ(groups[2].size(), 2U);
+  ASSERT_EQ(groups.size(), 2U);
+  EXPECT_EQ(groups[0].kind, NoticeKind::kFailure);
+  EXPECT_EQ(groups[0].recipients.size(), 3U);
+  EXPECT_EQ(groups[0].recipients[0].status, "5.0.0");
+  EXPECT_EQ(groups[1].kind, NoticeKind::kUnknown);
+  ASSERT_EQ(groups[1].recipients.size(), 1U);
+  EXPECT_EQ(groups[1].recipients[0].status, "4.4.0");
+  EXPECT_EQ(groups[1].recipients[0].diagnostic, "");
 }
 
 TEST(HandoverTest, KeyDependsOnEachPart) {
