@@ -160,8 +160,9 @@ Result<Overview> collect(const Context& context) {
   }
   TRY(count_inbound(spool, status));
   const std::string ledger = spool.paths().ledger();
-  TRY_ASSIGN(const bool delivered, os::exists(ops, ledger));
-  if (delivered) {
+  TRY_ASSIGN(const bool there, os::exists(ops, ledger));
+  TRY_ASSIGN(const bool was_there, os::exists(ops, ledger + ".created"));
+  if (there || was_there) {
     status.ledger = add_ledger(ledger, status);
   }
   TRY_ASSIGN(const auto quarantine, open_quarantine(ops, config));
