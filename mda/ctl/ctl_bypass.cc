@@ -1,18 +1,21 @@
 // bsmtpctl peer bypass: a peer's waiting mail to the host MTA, without the tunnel. What it is
 // careful about is that the MTA does not divert the mail again: the peer must be switched off for
 // new mail in the configuration, in the exported map, and in the milter that runs.
+#include <memory>
 #include <optional>
 #include <set>
 
 #include "common/base/text.h"
 #include "common/log/log.h"
 #include "common/os/file_ops.h"
+#include "common/rewrite/engine.h"
 #include "common/rewrite/export_map.h"
 #include "common/rewrite/tunnel_address.h"
 #include "mda/bypass/bypass.h"
 #include "mda/ctl/ctl_handlers.h"
 #include "mda/ctl/ctl_lookup.h"
 #include "mda/ctl/ctl_output.h"
+#include "mda/ctl/ctl_rules.h"
 #include "mda/ctl/ctl_socketmap.h"
 
 namespace bsmtp::mda::ctl {
@@ -36,7 +39,7 @@ class LoopGuard {
   // What need not be asked per address. Permanent 5.4.6.
   Status open() {
     if (peer_.state == config::PeerState::kOn) {
-      return would_come_back(peer_.name, "its state is `on`");
+      TRY_ASSIGN(rules_, rewrite::RuleSet::load(config_.rewrite_rules, rule_options(config_)));
     }
     TRY_ASSIGN(const bool exported, os::exists(os::real_file_ops(), config_.export_map));
     if (exported) {
@@ -51,6 +54,7 @@ class LoopGuard {
 
   Status check(const mail::Envelope& envelope) {
     for (const mail::Recipient& recipient : envelope.recipients) {
+      TRY(ask_rules(recipient.address));
       const std::string domain =
           to_lower(recipient.address.substr(recipient.address.rfind('@') + 1));
       if (!seen_.insert(domain).second) {
@@ -67,6 +71,20 @@ class LoopGuard {
   }
 
  private:
+  // While the peer's state is `on`, the rules divert what they say.
+  Status ask_rules(const std::string& address) const {
+    for (const auto channel : {rewrite::kChannelLocal, rewrite::kChannelSmtp}) {
+      rewrite::Query query;
+      query.address = address;
+      query.source_channel = channel;
+      const auto decision = rules_ ? classify(*rules_, query) : rewrite::Decision();
+      if (decision.kind == rewrite::Kind::kDivert && decision.peer->name == peer_.name) {
+        return would_come_back(peer_.name, str_cat({"its state is `on` and the rules divert ",
+                                                    printable(address, 200)}));
+      }
+    }
+    return Status::ok();
+  }
   // A milter that has not read the new configuration; only where it offers a map to ask.
   Status ask_milter(const std::string& address) const {
     if (config_.socketmap_socket.empty()) {
@@ -85,6 +103,7 @@ class LoopGuard {
 
   const config::Config& config_;
   const config::Peer& peer_;
+  std::shared_ptr<const rewrite::RuleSet> rules_;
   std::optional<rewrite::ExportedMap> map_;
   std::set<std::string> seen_;
 };

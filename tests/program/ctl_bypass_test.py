@@ -204,6 +204,13 @@ class Loops(Case):
     def test_not_while_the_peer_is_on(self):
         self.assert_refused("its state is `on`")
 
+    def test_a_peer_that_is_on_but_to_which_no_rule_leads(self):
+        with open(self.site.root + "/rewrite", "w", encoding="ascii"):
+            pass
+        self.put(1)
+        self.bypass()
+        self.assertEqual((self.waiting(), len(self.submit.taken())), ([], 1))
+
     def test_not_while_the_exported_map_leads_there(self):
         export = [PROGRAMS + "/bsmtpctl", "--config", self.site.config, "rules", "export",
                   "--postfix", "--write"]
