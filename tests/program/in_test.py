@@ -1,6 +1,7 @@
 """bsmtp-in as the MTA calls it: what is accepted, what is quarantined, what is 75."""
 
 import concurrent.futures
+import json
 import os
 import shutil
 import subprocess
@@ -171,6 +172,19 @@ class Sandbox(Case):
         self.assert_not_trusted(done, "malformed")
         self.assertIn("died", self.quarantined()[0]["reason"])
         self.assertEqual(self.quarantined()[0]["peer"], "remote1")
+
+    def test_an_admin_looks_at_a_parcel_through_the_same_cage(self):
+        path = self.site.root + "/mail"
+        with open(path, "wb") as out:
+            out.write(self.site.parcel(GOOD))
+        for inject, problem in (("", ""), ("signal=SEGV", "the parser died on it")):
+            done = self.site.run(
+                "bsmtpctl", "parcel", "inspect", path, "--json",
+                under=["strace", "-f", "-o", "/dev/null", "-e", "trace=landlock_restrict_self",
+                       *(["-e", "inject=landlock_restrict_self:" + inject] if inject else [])])
+            found = json.loads(done.stdout)
+            self.assertEqual((done.returncode, found["messages"]), (1, 0) if inject else (0, 2))
+            self.assertTrue(found["problem"].startswith(problem), found["problem"])
 
     def test_a_parser_that_is_killed_from_outside_is_tried_again(self):
         done, _ = self.traced("-e", "trace=landlock_restrict_self",
