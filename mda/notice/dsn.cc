@@ -15,6 +15,7 @@ namespace bsmtp::mda {
 namespace {
 
 constexpr std::size_t kMaxHeader = 65536;
+constexpr std::size_t kMaxLine = 998;  // RFC 5322 2.1.1
 
 bool wants(std::string_view notify, std::string_view word) {
   for (const std::string_view part : split(notify, ',')) {
@@ -298,6 +299,21 @@ Result<std::string> format_dsn(const DsnRequest& request) {
   return out + str_cat({"--", boundary, "--\r\n"});
 }
 
+namespace {
+
+// Octets without CRLF.
+std::size_t longest_line(std::string_view text) {
+  std::size_t longest = 0;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find("\r\n", begin), text.size());
+    longest = std::max(longest, end - begin);
+    begin = end + 2;
+  }
+  return longest;
+}
+
+}  // namespace
+
 Status take_original(Source& plain_text, std::uint64_t text_bytes, std::uint64_t cap,
                      DsnRequest& request) {
   const bool want_full = iequals(request.envelope.ret, "FULL") && text_bytes <= cap;
@@ -322,8 +338,9 @@ Status take_original(Source& plain_text, std::uint64_t text_bytes, std::uint64_t
   }
   end = end == 0 ? 0 : end + 2;
   request.original_header = text.substr(0, end);
-  request.full = want_full;
-  request.original_body = want_full ? text.substr(end + 2) : "";
+  // A longer line would need an encoding, which RFC 2046 5.2.1 forbids for message/rfc822.
+  request.full = want_full && longest_line(text) <= kMaxLine;
+  request.original_body = request.full ? text.substr(end + 2) : "";
   return Status::ok();
 }
 

@@ -64,8 +64,8 @@ Result<std::string> format_dsn(const DsnRequest& request);
 
 // Fills original_header, original_body and full from the unstuffed text of the message: all of
 // it when RET=FULL (or absent, for failures of small mail: RFC 3461 4.3 leaves it open; we
-// return headers) and it has at most `cap` octets, else the header alone, cut at 64 KiB at a
-// line end. Temporary when the source fails.
+// return headers), it has at most `cap` octets and no line over 998, else the header alone, cut
+// at 64 KiB at a line end. Temporary when the source fails.
 Status take_original(Source& plain_text, std::uint64_t text_bytes, std::uint64_t cap,
                      DsnRequest& request);
 

@@ -225,15 +225,17 @@ class Fails(Case):
 
     def test_ret_full_returns_the_message_below_the_cap_only(self):
         self.refuse({"RCPT": "550 5.1.1 no"})
-        small, big = text_of(1), text_of(2) + b"x" * 70 + b"\r\n" + b"y" * 60000 + b"\r\n"
-        for text in (small, big):
+        small, big = text_of(1), text_of(2) + (b"y" * 70 + b"\r\n") * 1000
+        long = text_of(3) + b"z" * 999 + b"\r\n"
+        for text in (small, big, long):
             self.site.accept([("<ann@d.co.uk> RET=FULL", ["<no@domain.com>"], text)])
             self.site.once()
         reports = [r for _, r in self.dsns()]
         full = reports[0].get_payload()[2]
         self.assertEqual(full.get_content_type(), "message/rfc822")
         self.assertIn("body of 1", full.get_payload()[0].get_content())
-        self.assertEqual(reports[1].get_payload()[2].get_content_type(), "text/rfc822-headers")
+        for report in reports[1:]:
+            self.assertEqual(report.get_payload()[2].get_content_type(), "text/rfc822-headers")
 
     def test_notify_never_and_success_only_get_no_failure_dsn(self):
         self.refuse({"RCPT": "550 5.1.1 no"})
