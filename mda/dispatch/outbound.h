@@ -135,6 +135,7 @@ class Outbound {
   void tick_builds(TimePoint now, std::optional<TimePoint>& due);
   void tick_submissions(TimePoint now, std::optional<TimePoint>& due);
   static void note_quota(const std::string& name, Queue& queue, TimePoint now);
+  std::vector<std::string> unconfirmed(const Queue& queue, TimePoint now) const;
   bool space_is_low(TimePoint now, std::optional<TimePoint>& due);
   bool start_build(const std::string& name, Queue& queue, BatchDecision decision);
   void build_done(const std::string& name, const std::string& parcel, const Result<bool>& built);

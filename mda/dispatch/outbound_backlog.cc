@@ -98,20 +98,28 @@ std::vector<PeerBacklog> Outbound::backlog() const {
          ++item) {
       peer.delayed.push_back(item->first);
     }
-    if (reviews_ && queue.receipts_seen) {  // else it is more likely that the peer gives none
-      for (const auto& [id, due] : queue.sent.all()) {
-        if (peer.unconfirmed.size() < kParcelsAtOnce && queue.unconfirmed.count(id) == 0 &&
-            id_time(id).value_or(now) + config_->delay_warning <= now) {
-          peer.unconfirmed.push_back(id);
-        }
-      }
-    }
+    peer.unconfirmed = unconfirmed(queue, now);
     peer.more = peer.expired.size() == kExpiredAtOnce || peer.delayed.size() == kDelayedAtOnce ||
                 peer.unconfirmed.size() == kParcelsAtOnce;
     for (const auto& [id, ready] : queue.ready) {
       if (!ready.again) {  // what left before is not delayed here
         peer.ready.push_back({id, ready.warned});
       }
+    }
+  }
+  return out;
+}
+
+// Parcels in sent/ for delay-warning whose senders do not know yet.
+std::vector<std::string> Outbound::unconfirmed(const Queue& queue, TimePoint now) const {
+  std::vector<std::string> out;
+  if (!reviews_ || !queue.receipts_seen) {
+    return out;  // receipts are about to be read; or it is more likely that the peer gives none
+  }
+  for (const auto& [id, due] : queue.sent.all()) {
+    if (out.size() < kParcelsAtOnce && queue.unconfirmed.count(id) == 0 &&
+        id_time(id).value_or(now) + config_->delay_warning <= now) {
+      out.push_back(id);
     }
   }
   return out;
