@@ -309,6 +309,8 @@ Status fail_parcel(SubmitContext& context, spool::ParcelDir& parcel, ParcelState
     TRY(parcel.write_state(state.to_fields()));
   }
   const NoticeKind kind = state.failing_unknown ? NoticeKind::kUnknown : NoticeKind::kFailure;
+  // What was said of a later copy is no verdict about the message: for the human part alone.
+  const RemoteWord said = state.failing_unknown ? RemoteWord{word.text, "", ""} : word;
   std::vector<std::string> items;
   TRY_ASSIGN(items, parcel.items());
   for (const std::string& id : items) {
@@ -330,7 +332,7 @@ Status fail_parcel(SubmitContext& context, spool::ParcelDir& parcel, ParcelState
                                 now};
     std::vector<DsnRecipient> recipients;
     for (const mail::Recipient& recipient : item->envelope().recipients) {
-      recipients.push_back({recipient, why.code(), word.text, why.text(), word.mta, word.type});
+      recipients.push_back({recipient, why.code(), said.text, why.text(), said.mta, said.type});
     }
     TRY(write_dsn(subject, kind, *item, item->text_size(), recipients));
   }
