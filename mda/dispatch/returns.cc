@@ -11,6 +11,7 @@
 #include "common/mail/mime.h"
 #include "common/spool/item.h"
 #include "mda/dispatch/sent_job.h"
+#include "mda/dispatch/split_job.h"
 
 namespace bsmtp::mda {
 namespace {

@@ -6,6 +6,7 @@
 #include "common/base/id.h"
 #include "common/base/text.h"
 #include "common/log/events.h"
+#include "mda/dispatch/resend_policy.h"
 
 namespace bsmtp::mda {
 namespace {
@@ -48,6 +49,35 @@ Result<bool> build_part(BuildContext& context, const config::Peer& peer,
 }
 
 }  // namespace
+
+Result<bool> begin_split(const spool::Spool& spool, spool::ParcelDir& parcel, ParcelState& state,
+                         bool another, const Status& why) {
+  std::vector<std::string> items;
+  TRY_ASSIGN(items, parcel.items());
+  if (items.size() < 2) {
+    return false;
+  }
+  std::vector<std::uint64_t> octets;
+  for (const std::string& id : items) {
+    os::FileInfo info;
+    TRY_ASSIGN(info, spool.ops().stat(parcel.item_path(id)));
+    octets.push_back(info.size);
+  }
+  state.splitting = why.to_string();
+  state.earlier_copy = state.earlier_copy || another;
+  state.split_at = items.at(half_of(octets));
+  TRY(parcel.write_state(state.to_fields()));
+  return true;
+}
+
+Status begin_again(spool::ParcelDir& parcel, ParcelState& state, const std::string& why) {
+  std::vector<std::string> items;
+  TRY_ASSIGN(items, parcel.items());
+  state.splitting = why;
+  state.earlier_copy = true;
+  state.split_at = items.empty() ? "" : items.front();
+  return parcel.write_state(state.to_fields());
+}
 
 Result<std::size_t> split_parcel(BuildContext& context, const config::Peer& peer,
                                  const std::string& id) {

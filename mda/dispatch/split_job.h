@@ -20,4 +20,13 @@ namespace bsmtp::mda {
 Result<std::size_t> split_parcel(BuildContext& context, const config::Peer& peer,
                                  const std::string& id);
 
+// Notes durably that the parcel's messages go into two smaller ones, and whether
+// `another` copy of it may have arrived: its parts must not forget. False, and nothing noted, when
+// it holds a single message.
+Result<bool> begin_split(const spool::Spool& spool, spool::ParcelDir& parcel, ParcelState& state,
+                         bool another, const Status& why);
+// The same with all of them going into one new parcel, because of what befell this one, a copy of
+// which may have arrived.
+Status begin_again(spool::ParcelDir& parcel, ParcelState& state, const std::string& why);
+
 }  // namespace bsmtp::mda

@@ -13,6 +13,7 @@
 #include "common/spool/item.h"
 #include "mda/dispatch/queue_watch.h"
 #include "mda/dispatch/sent_job.h"
+#include "mda/dispatch/split_job.h"
 #include "mda/notice/back_off.h"
 
 namespace bsmtp::mda {
@@ -104,7 +105,7 @@ class Submission {
       log::alarm(parcel_.id(), str_cat({parcel_.entity_path(),
                                         " is missing or not as it was built; the parcel's "
                                         "messages wait for another one"}));
-      return undo(std::chrono::seconds(0));
+      return build_again();
     }
     if (Status status = mta.ready(); !status.is_ok()) {
       return is_late() ? expire() : SubmitResult{SubmitResult::Kind::kUnreachable, {}, status};
@@ -147,7 +148,7 @@ class Submission {
 
   Result<SubmitResult> refused(const smtp::RecipientResult& result, const std::string& reply) {
     // This copy was refused, another one perhaps not.
-    const bool another = left_once() || may_have_arrived(state_);
+    const bool another = doubtful();
     if (!awaits_) {
       return fail_this_copy(another, result.status, reply);
     }
@@ -204,6 +205,7 @@ class Submission {
 
   // An earlier copy may have arrived: only the peer's receipt, or its silence, ends this parcel.
   bool left_once() const { return awaits_ && state_.handed != TimePoint(); }
+  bool doubtful() const { return left_once() || may_have_arrived(state_); }
 
   // What the host MTA takes later than that could reach the peer expired, when its senders can no
   // longer be told by anybody.
@@ -224,20 +226,34 @@ class Submission {
     return !info->is_directory && (state_.entity_octets == 0 || info->size == state_.entity_octets);
   }
 
-  // The messages that are too old fail, the others wait for a new parcel.
-  Result<SubmitResult> expire() { return undo(context_.config->delivery_expire); }
+  // The messages that are too old fail, the others wait for a new parcel. One that may have arrived
+  // stays together: apart, the younger ones would forget that.
+  Result<SubmitResult> expire() {
+    if (!doubtful()) {
+      return undo(context_.config->delivery_expire);
+    }
+    state_.failing_unknown = true;
+    return fail(Status::temporary("4.4.0",
+                                  "its handing over to the recipient's mail gateway was "
+                                  "interrupted, and its time is over"),
+                {});
+  }
+
+  // Its entity is lost. What may have arrived goes as a whole into a parcel that remembers it.
+  Result<SubmitResult> build_again() {
+    if (!doubtful()) {
+      return undo(std::chrono::seconds(0));
+    }
+    TRY(begin_again(parcel_, state_, "4.3.0 its entity was damaged"));
+    return SubmitResult{SubmitResult::Kind::kSplit, {}, Status::ok()};
+  }
 
   // From here on it is no parcel any more; a crash gives its messages back to incoming/. Those
   // that arrived at least `lifetime` ago (0 = none) fail.
   Result<SubmitResult> undo(std::chrono::seconds lifetime) {
-    const bool in_doubt = state_.in_doubt || state_.earlier_copy;
-    if (in_doubt) {
-      log::ambiguous(parcel_.id(),
-                     "the host MTA may have taken the parcel; it is undone all the same");
-    }
     TRY(parcel_.move_to(spool::Stage::kBuilding));
     if (lifetime != std::chrono::seconds(0)) {
-      TRY(expire_items(context_, parcel_, lifetime, in_doubt));
+      TRY(expire_items(context_, parcel_, lifetime));
     }
     TRY(parcel_.abandon());
     return SubmitResult{SubmitResult::Kind::kGone, {}, Status::ok()};
@@ -364,26 +380,6 @@ Status fail_copy(SubmitContext& context, spool::ParcelDir& parcel, ParcelState s
                                           "one was refused (",
                                           why.to_string(), ")"})),
       word);
-}
-
-Result<bool> begin_split(const spool::Spool& spool, spool::ParcelDir& parcel, ParcelState& state,
-                         bool another, const Status& why) {
-  std::vector<std::string> items;
-  TRY_ASSIGN(items, parcel.items());
-  if (items.size() < 2) {
-    return false;
-  }
-  std::vector<std::uint64_t> octets;
-  for (const std::string& id : items) {
-    os::FileInfo info;
-    TRY_ASSIGN(info, spool.ops().stat(parcel.item_path(id)));
-    octets.push_back(info.size);
-  }
-  state.splitting = why.to_string();
-  state.earlier_copy = state.earlier_copy || another;
-  state.split_at = items.at(half_of(octets));
-  TRY(parcel.write_state(state.to_fields()));
-  return true;
 }
 
 }  // namespace bsmtp::mda

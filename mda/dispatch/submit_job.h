@@ -68,10 +68,4 @@ bool may_have_arrived(const ParcelState& state);
 Status fail_copy(SubmitContext& context, spool::ParcelDir& parcel, ParcelState state, bool another,
                  const Status& why, const RemoteWord& word);
 
-// Notes durably that the parcel's messages go into two smaller ones (split_job.h), and whether
-// `another` copy of it may have arrived: its parts must not forget. False, and nothing noted, when
-// it holds a single message.
-Result<bool> begin_split(const spool::Spool& spool, spool::ParcelDir& parcel, ParcelState& state,
-                         bool another, const Status& why);
-
 }  // namespace bsmtp::mda

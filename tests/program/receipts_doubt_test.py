@@ -221,6 +221,27 @@ class WithoutReceipts(Case):
         self.again()
         self.assert_unknown()
 
+    def test_its_time_is_over(self):
+        """Apart, the younger messages would forget that they may have arrived."""
+        self.lose_a_reply()
+        self.refuse_parcels("451 4.3.0 later")
+        parcel, = self.site.parcels("ready")
+        self.site.set_state(parcel, oldest=-6 * DAY)
+        self.again()
+        self.assertEqual((self.site.place(parcel), len(self.copies())), ("failed", 1))
+        self.refuse_parcels("550 5.1.2 no such host")
+        self.site.once("--flush")
+        self.assert_unknown()
+
+    def test_a_damaged_entity(self):
+        self.lose_a_reply()
+        parcel, = self.site.parcels("ready")
+        os.truncate("%s/peers/remote1/ready/%s/entity" % (self.site.spool, parcel), 100)
+        self.refuse_parcels("550 5.1.2 no such host")
+        self.again(2)
+        self.assertEqual(self.site.place(parcel), "gone")
+        self.assert_unknown()
+
     def test_a_bounce_of_one_of_two_copies(self):
         self.lose_a_reply()
         self.take_parcels()
