@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <csignal>
 
+#include "common/base/text.h"
 #include "common/log/events.h"
 #include "mda/dispatch/flush_request.h"
 #include "mda/dispatch/queue_watch.h"
@@ -47,6 +48,20 @@ Status Service::scan_all() {
   return Status::ok();
 }
 
+// It may have been upgraded, or unmounted, under a program that was left running.
+Status Service::spool_is_ours() {
+  const Status status = spool::Spool::open(spool_.ops(), spool_.root()).status();
+  if (status.error_number() != 0) {
+    log::trouble("spool", status);  // a disk that cannot be read says nothing about that
+    trouble_ = true;
+    return Status::ok();
+  }
+  if (!status.is_ok()) {
+    log::alarm("spool", str_cat({status.text(), "; bsmtp-dispatch stops"}));
+  }
+  return status;
+}
+
 void Service::flush_peers() {
   for (const std::string& peer : peers_) {
     const auto asked = take_flush_request(spool_, peer);
@@ -68,6 +83,7 @@ Result<ServiceEnd> Service::run(int signal_fd, const std::function<bool()>& relo
       stop();
       return ending_->end;
     }
+    TRY(spool_is_ours());
     TRY(handle_events().status());
     if (rescan_ && !ending_) {
       TRY(scan_all());

@@ -3,9 +3,9 @@
 // Sleeps in poll() until something arrives or is due. SIGTERM/SIGINT: begins nothing new, gives
 // what is under way half a minute, then cuts its connections; SIGHUP: the same with smtp-timeout,
 // ends with kReload and the caller goes on with the Service it opened for the new configuration.
-// Failure: what cannot be opened at start. A ledger that cannot be opened stops delivery (alarm)
-// but not the outbound half; it is tried again with back-off. Threads: one;
-// start_signals() first.
+// Failure: what cannot be opened at start; a spool that later is of another version, or gone. A
+// ledger that cannot be opened stops delivery (alarm) but not the outbound half; it is tried again
+// with back-off. Threads: one; start_signals() first.
 #pragma once
 
 #include <memory>
@@ -75,6 +75,7 @@ class Service {
   void report_forgotten_peers();
   Status watch_all();
   Status scan_all();
+  Status spool_is_ours();
   Result<bool> handle_events();  // false: there were none
   void handle_peer_event(const std::string& peer, int place, const Watcher::Event& event);
   void flush_peers();

@@ -114,6 +114,28 @@ class Running(Case):
         self.assertGreater(time.time() - begun, 1.5)
         self.assertEqual(self.site.stop(), 0)
 
+    def test_a_spool_of_another_version_or_none_ends_it(self):
+        version = self.site.spool + "/VERSION"
+        for changed in ("bsmtp-spool 2\n", None):
+            with self.subTest(changed):
+                self.site.start()
+                if changed is None:
+                    os.unlink(version)
+                else:
+                    with open(version, "w", encoding="ascii") as out:
+                        out.write(changed)
+                for n in range(5):
+                    self.site.put(mail(n))
+                self.assertEqual(self.site.process.wait(timeout=20), 75)
+                self.site.process = None
+                self.assertRegex(self.site.logged(), r"spool: alarm .*bsmtp-dispatch stops")
+                self.assertEqual((self.batches(), self.stages()["incoming"]), ([], 5))
+                with open(version, "w", encoding="ascii") as out:
+                    out.write("bsmtp-spool 1\n")
+                for name in self.site.names("peers", "remote1", "incoming"):
+                    os.unlink("%s/peers/remote1/incoming/%s" % (self.site.spool, name))
+                os.unlink(self.site.log)
+
     def test_idle_dispatcher_sleeps(self):
         process = self.site.start()
         time.sleep(1)
