@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 
+#include "common/base/id.h"
+
 namespace bsmtp::mda {
 
 const char* close_reason_name(CloseReason reason) {
@@ -32,8 +34,10 @@ BatchDecision decide_batch(const WaitingIndex& waiting, const BatchLimits& limit
     decision.next_due = due;
     return decision;
   }
+  const TimePoint first = waiting.oldest().value_or(now);
   for (const auto& [id, octets] : waiting.items()) {
-    const bool full = decision.items.size() >= limits.max_messages;
+    const bool full = decision.items.size() >= limits.max_messages ||
+                      id_time(id).value_or(first) > first + limits.max_spread;
     if (full || (!decision.items.empty() && decision.octets + octets > limits.max_bytes)) {
       break;
     }

@@ -111,7 +111,8 @@ BatchDecision Outbound::decide(const Queue& queue, TimePoint now) const {
   if (peer.state != config::PeerState::kOn && peer.state != config::PeerState::kStopping) {
     return {};
   }
-  const BatchLimits limits{peer.max_messages, peer.max_bytes, peer.max_age, peer.max_unacked};
+  const BatchLimits limits{peer.max_messages, peer.max_bytes, peer.max_age, peer.max_unacked,
+                           spread_for(config_->parcel_lifetime)};
   const auto oldest = queue.waiting.oldest();
   const bool flush = oldest && *oldest <= queue.flush_until;
   BatchDecision decision = decide_batch(queue.waiting, limits, unacked(queue), flush, now);

@@ -258,7 +258,7 @@ class Deadline(Case):
         self.set_peer("")
         self.refuse_parcels()
         self.put(5 * DAY - 3, recipient="<old@x> NOTIFY=FAILURE")
-        self.put(DAY, recipient="<young@x> NOTIFY=FAILURE")
+        self.put(4 * DAY, recipient="<young@x> NOTIFY=FAILURE")
         self.site.once("--flush")
         parcel, = self.site.names("peers", "remote1", "ready")
         with open("%s/peers/remote1/ready/%s/state" % (self.site.spool, parcel),

@@ -71,6 +71,20 @@ const Case kCases[] = {
      CloseReason::kBytes,
      1,
      -1},
+    {"OldMailTravelsWithItsLike",
+     {{7 * 86400, 1}, {6 * 86400, 1}, {6 * 86400 - 5, 1}, {10, 1}},
+     0,
+     false,
+     CloseReason::kAge,
+     2,
+     -1},
+    {"AFullQueueIsNoReasonToMixAges",
+     {{7 * 86400, 1}, {5, 1}, {4, 1}, {3, 1}, {2, 1}, {1, 1}},
+     0,
+     true,
+     CloseReason::kMessages,
+     1,
+     -1},
     {"FlushCloses", {{1, 10}}, 0, true, CloseReason::kFlush, 1, -1},
     {"UnackedBlocks", {{100, 10}}, 3, true, CloseReason::kNone, 0, -1},
     {"UnackedBelowLimit", {{100, 10}}, 2, false, CloseReason::kAge, 1, -1},
@@ -79,6 +93,11 @@ const Case kCases[] = {
 
 INSTANTIATE_TEST_SUITE_P(Table, BatchPolicyTest, testing::ValuesIn(kCases),
                          [](const auto& c) { return c.param.name; });
+
+TEST(BatchPolicyTest, SpreadIsAnEighthOfTheLifetimeOrADay) {
+  EXPECT_EQ(spread_for(hours(14 * 24)), hours(42));
+  EXPECT_EQ(spread_for(hours(48)), hours(24));
+}
 
 TEST(WaitingIndexTest, KeepsOrderAndSums) {
   WaitingIndex index;
