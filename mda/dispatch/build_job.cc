@@ -5,7 +5,9 @@
 
 #include "common/base/id.h"
 #include "common/base/text.h"
+#include "common/digest/sha256.h"
 #include "common/log/events.h"
+#include "common/os/fd_stream.h"
 #include "common/parcel/builder.h"
 #include "common/spool/item.h"
 #include "mda/dispatch/queue_watch.h"
@@ -122,6 +124,7 @@ class Build {
     state_.messages = result.messages;
     state_.plain_octets = result.plain_bytes;
     state_.entity_octets = result.entity_bytes;
+    TRY_ASSIGN(state_.entity_digest, digest_of(context_.spool.ops(), entity_, result.entity_bytes));
     state_.digest = result.digest;
     state_.receipt = static_cast<std::uint64_t>(receipt());
     state_.earlier_copy = context_.earlier_copy;
@@ -238,6 +241,13 @@ Result<spool::ParcelDir> claim_items(BuildContext& context, const config::Peer& 
 }
 
 }  // namespace
+
+Result<std::string> digest_of(os::FileOps& ops, const os::File& file, std::uint64_t octets) {
+  os::RangeSource source(ops, file, 0, octets);
+  digest::Sha256Sink digest(nullptr);
+  TRY(copy(source, digest).status());
+  return digest.hex();
+}
 
 Result<bool> build_parcel(BuildContext& context, const config::Peer& peer, const std::string& id,
                           const std::vector<std::string>& items, const std::string& why) {

@@ -44,4 +44,7 @@ Result<bool> build_parcel(BuildContext& context, const config::Peer& peer, const
 Result<bool> build_claimed(BuildContext& context, const config::Peer& peer, spool::ParcelDir dir,
                            const std::string& why);
 
+// SHA-256 (hex) of a file's first `octets`: ParcelState::entity_digest.
+Result<std::string> digest_of(os::FileOps& ops, const os::File& file, std::uint64_t octets);
+
 }  // namespace bsmtp::mda

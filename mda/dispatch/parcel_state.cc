@@ -31,6 +31,7 @@ ParcelState ParcelState::from(const spool::Fields& fields) {
   state.messages = fields.get_number("messages");
   state.plain_octets = fields.get_number("plain-octets");
   state.entity_octets = fields.get_number("entity-octets");
+  state.entity_digest = fields.get("entity-digest");
   state.digest = fields.get("digest");
   state.attempts = fields.get_number("attempts");
   state.next = fields.get_time("next").value_or(TimePoint());
@@ -67,6 +68,7 @@ spool::Fields ParcelState::to_fields() const {
   out.set_number("messages", messages);
   out.set_number("plain-octets", plain_octets);
   out.set_number("entity-octets", entity_octets);
+  set_or_erase(out, "entity-digest", entity_digest);
   out.set("digest", digest);
   out.set_number("attempts", attempts);
   set_or_erase(out, "next", next);

@@ -26,7 +26,8 @@ struct ParcelState {
   std::uint64_t messages = 0;
   std::uint64_t plain_octets = 0;
   std::uint64_t entity_octets = 0;
-  std::string digest;          // of the signed octets
+  std::string entity_digest;  // of all its octets, as it was built; "" in parcels of earlier builds
+  std::string digest;         // of the signed octets
   std::uint64_t attempts = 0;  // failed submissions
   TimePoint next{};            // not to be submitted before
   bool submitting = false;     // a submission was begun and its end is not known

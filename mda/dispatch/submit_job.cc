@@ -217,13 +217,23 @@ class Submission {
     return context_.clock.now() >= from + context_.config->delivery_expire;
   }
 
-  // As it was when the parcel became ready? What is in it is the signature's affair.
+  // As it was when the parcel became ready?
   Result<bool> entity_is_whole() const {
     const auto info = context_.spool.ops().stat(parcel_.entity_path());
     if (!info.is_ok()) {
       return info.status().error_number() == ENOENT ? Result<bool>(false) : info.status();
     }
-    return !info->is_directory && (state_.entity_octets == 0 || info->size == state_.entity_octets);
+    if (info->is_directory || (state_.entity_octets != 0 && info->size != state_.entity_octets)) {
+      return false;
+    }
+    if (state_.entity_digest.empty()) {
+      return true;
+    }
+    os::File entity;
+    TRY_ASSIGN(entity, parcel_.open_entity());
+    std::string digest;
+    TRY_ASSIGN(digest, digest_of(context_.spool.ops(), entity, info->size));
+    return digest == state_.entity_digest;
   }
 
   // The messages that are too old fail, the others wait for a new parcel. One that may have arrived

@@ -50,6 +50,14 @@ def fifo(path):
     os.mkfifo(path)
 
 
+def flip(path):
+    """One bit."""
+    with open(path, "r+b") as file:
+        octet = file.read()[-20]
+        file.seek(-20, os.SEEK_END)
+        file.write(bytes([octet ^ 1]))
+
+
 DAMAGE = (cut, empty, garbage, remove, directory, link, fifo)
 ANY_BUT_GONE = tuple(damage for damage in DAMAGE if damage != remove)
 
@@ -149,7 +157,7 @@ class Outbound(Case):
             self.assertEqual(sorted(self.sent()), [["bob1@domain.co.uk"], ["bob2@domain.co.uk"]])
             self.assertIn(bad + ": alarm", log)
             self.assertEqual(self.site.names("peers", "remote1", "ready"), [])
-        self.each(scenario, DAMAGE)
+        self.each(scenario, DAMAGE + (flip,))
 
     def test_what_a_dead_builder_left_in_building(self):
         def scenario(self, damage):

@@ -205,6 +205,24 @@ class ABounceAgainstAReceipt(Case):
         self.assertIn("outcome-unknown outcome=ambiguous", self.site.logged())
 
 
+class ADamagedEntity(Case):
+    def test_it_is_not_sent_again_but_its_mail_in_a_parcel_that_remembers(self):
+        """The peer would drop a copy with a flipped bit without a word."""
+        parcel = self.send()
+        with open("%s/peers/remote1/sent/%s/entity" % (self.site.spool, parcel), "r+b") as entity:
+            octet = entity.read()[-100]
+            entity.seek(-100, os.SEEK_END)
+            entity.write(bytes([octet ^ 1]))
+        self.site.later(parcel, 6 * HOUR)
+        self.site.once()
+        self.site.once()
+        self.assertRegex(self.site.logged(), parcel + ": alarm .*entity is missing or not as it was")
+        self.assertEqual((self.site.place(parcel), len(self.copies(parcel))), ("gone", 1))
+        another, = self.site.parcels("sent")
+        self.assertEqual((self.site.state(another)["earlier-copy"], len(self.copies(another))),
+                         ("yes", 1))
+
+
 class WithoutReceipts(Case):
     peer = "receipts = no\n"
 
