@@ -573,6 +573,7 @@ class Orders(Case):
         self.site.put_three()
         self.site.once("--flush")
         parcel, = self.site.parcels("ready")
+        self.site.set_state(parcel, next=3600)  # or it goes while the order is read
         self.assertEqual(self.site.ctl("parcel", "release", parcel)[1], 1)
         self.site.ctl("parcel", "fail", parcel)
         self.submit.script = lambda command, _: None
