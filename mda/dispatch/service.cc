@@ -50,7 +50,7 @@ Status Service::scan_all() {
 
 // It may have been upgraded, or unmounted, under a program that was left running.
 Status Service::spool_is_ours() {
-  const Status status = spool::Spool::open(spool_.ops(), spool_.root()).status();
+  Status status = spool::Spool::open(spool_.ops(), spool_.root()).status();
   if (status.error_number() != 0) {
     log::trouble("spool", status);  // a disk that cannot be read says nothing about that
     trouble_ = true;
