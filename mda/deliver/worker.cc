@@ -265,6 +265,7 @@ Status DeliveryWorker::take_refused(const Attempt& attempt, NoticeKind kind,
     return Status::ok();
   }
   std::vector<DsnRecipient> recipients;
+  recipients.reserve(refused.size());
   for (const RecipientState* state : refused) {
     recipients.push_back({state->recipient, "", "", "", ""});
   }
