@@ -404,7 +404,9 @@ class Answers(Case):
         shutil.move(self.site.spool, clean)
         parcel = gateway.parcel_id()
         calls = self.fault_run(clean, parcel)
-        for k in range(EVERY // 2 + 1, len(calls) + 1, EVERY):
+        points = range(EVERY // 2 + 1, len(calls) + 1, EVERY)
+        print("%s: %d of %d calls, killed and failing" % (self.id(), len(points), len(calls)))
+        for k in points:
             for fault in (["--kill", str(k)], ["--fail", str(k)]):
                 with self.subTest(fault=fault, call=calls[k - 1]):
                     self.submit.messages.clear()
@@ -534,7 +536,9 @@ class Taken(Case):
         mail = self.signed(report([group(gateway.parcel_id())]))
         calls = self.faulty(mail)[1]
         self.assertEqual(len(self.records()), 1)
-        for k in range(1, len(calls) + 1, max(1, EVERY // 10)):
+        points = range(1, len(calls) + 1, max(1, EVERY // 10))
+        print("%s: %d of %d calls, killed and failing" % (self.id(), len(points), len(calls)))
+        for k in points:
             for fault in ("--kill", "--fail"):
                 with self.subTest(fault=fault, call=calls[k - 1]):
                     for name in self.records():
