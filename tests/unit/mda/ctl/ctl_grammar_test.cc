@@ -6,7 +6,7 @@
 namespace bsmtp::mda::ctl {
 namespace {
 
-struct Case {
+struct GrammarCase {
   const char* name;
   const char* grammar;
   std::vector<std::string> words;
@@ -14,7 +14,7 @@ struct Case {
 };
 
 TEST(CtlGrammar, AcceptsAndRefuses) {
-  const std::vector<Case> cases = {
+  const std::vector<GrammarCase> cases = {
       {"nothing", "", {}, true},
       {"a word too many", "", {"x"}, false},
       {"json everywhere", "", {"--json"}, true},
@@ -34,7 +34,7 @@ TEST(CtlGrammar, AcceptsAndRefuses) {
       {"word with a dash after --", "FILE", {"--", "--odd"}, true},
       {"a single dash is a word", "FILE", {"-"}, true},
   };
-  for (const Case& c : cases) {
+  for (const GrammarCase& c : cases) {
     SCOPED_TRACE(c.name);
     const auto parsed = Grammar(c.grammar).parse(c.words);
     EXPECT_EQ(parsed.is_ok(), c.ok) << parsed.status().text();
