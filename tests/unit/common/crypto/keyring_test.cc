@@ -108,9 +108,8 @@ TEST(Keyring, NobodyReadsAHomeWhileAKeyIsImported) {
   ASSERT_TRUE(import_key(home.path(), ring.export_public(first), first).is_ok());
   const UniqueFd fd(::open(home.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   ASSERT_EQ(::flock(fd.get(), LOCK_SH), 0);
-  std::thread importing([&] {
-    EXPECT_TRUE(import_key(home.path(), ring.export_public(second), second).is_ok());
-  });
+  std::thread importing(
+      [&] { EXPECT_TRUE(import_key(home.path(), ring.export_public(second), second).is_ok()); });
   EXPECT_TRUE(Verifier::open(home.path(), {{"hub", {first}}}).is_ok()) << "readers do not wait";
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   EXPECT_EQ(list_keys(home.path(), false)->size(), 1U) << "the import waits for its readers";
