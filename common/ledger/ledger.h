@@ -26,7 +26,7 @@ struct sqlite3_stmt;
 
 namespace bsmtp::ledger {
 
-inline constexpr int kSchemaVersion = 2;  // schema.h; older ones are converted
+inline constexpr int kSchemaVersion = 3;  // schema.h; older ones are converted
 
 enum class ParcelKnown {
   kNew,       // was not known; is now, as open

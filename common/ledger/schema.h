@@ -7,7 +7,7 @@
 namespace bsmtp::ledger {
 
 // kSchemaSteps[n - 1] leads from version n - 1 to n.
-inline constexpr std::array<const char*, 2> kSchemaSteps = {
+inline constexpr std::array<const char*, 3> kSchemaSteps = {
     R"(
 CREATE TABLE parcel (
   peer TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL, accepted INTEGER NOT NULL,
@@ -38,6 +38,9 @@ CREATE TABLE tombstone (
   PRIMARY KEY (peer, parcel)) WITHOUT ROWID;
 CREATE INDEX tombstone_age ON tombstone (retain_until);
 )",
+    // No new table: recipients may have outcomes that are not final (ledger.h). A program that
+    // does not know those would never deliver to them.
+    "",
 };
 
 }  // namespace bsmtp::ledger

@@ -188,10 +188,10 @@ TEST_F(LedgerConversion, ThatCannotBeFinishedChangesNothing) {
 }
 
 TEST_F(LedgerConversion, ANewerVersionIsRefusedByItsNumber) {
-  make("PRAGMA user_version = 3;");
+  make("PRAGMA user_version = 4;");
   const auto opened = Ledger::open(file());
   ASSERT_FALSE(opened.is_ok());
-  EXPECT_NE(opened.status().text().find("ledger schema 3"), std::string::npos);
+  EXPECT_NE(opened.status().text().find("ledger schema 4"), std::string::npos);
   EXPECT_NE(opened.status().text().find("matching release"), std::string::npos);
 }
 
