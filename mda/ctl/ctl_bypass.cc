@@ -1,6 +1,6 @@
 // bsmtpctl peer bypass: a peer's waiting mail to the host MTA, without the tunnel. What it is
-// careful about is that the MTA does not divert the mail again: the peer must be switched off for
-// new mail in the configuration, in the exported map, and in the milter that runs.
+// careful about is that the MTA does not divert the mail again: neither the rules of a peer that is
+// on, nor the exported map, nor the milter that runs may lead a recipient to the peer.
 #include <memory>
 #include <optional>
 #include <set>
@@ -73,11 +73,14 @@ class LoopGuard {
  private:
   // While the peer's state is `on`, the rules divert what they say.
   Status ask_rules(const std::string& address) const {
+    if (!rules_) {
+      return Status::ok();
+    }
     for (const auto channel : {rewrite::kChannelLocal, rewrite::kChannelSmtp}) {
       rewrite::Query query;
       query.address = address;
       query.source_channel = channel;
-      const auto decision = rules_ ? classify(*rules_, query) : rewrite::Decision();
+      const auto decision = classify(*rules_, query);
       if (decision.kind == rewrite::Kind::kDivert && decision.peer->name == peer_.name) {
         return would_come_back(peer_.name, str_cat({"its state is `on` and the rules divert ",
                                                     printable(address, 200)}));
