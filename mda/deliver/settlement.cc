@@ -88,6 +88,9 @@ void apply_delivery(const smtp::Delivery& delivery, TimePoint now, const ExpiryR
     BSMTP_CHECK(n < delivery.recipients.size());
     const smtp::RecipientResult& result = delivery.recipients[n++];
     state.stage = result.stage;
+    // Who was refused at RCPT has nothing of a text whose final reply was lost.
+    state.doubted |=
+        delivery.outcome == smtp::Outcome::kAmbiguous && result.stage == smtp::Stage::kText;
     state.diagnostic = result.reply.code == 0 ? "" : result.reply.to_string();
     if (delivery.outcome == smtp::Outcome::kDone && result.status.is_ok()) {
       state.fate = Fate::kDelivered;

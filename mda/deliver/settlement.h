@@ -44,7 +44,7 @@ std::vector<RecipientState> plan_recipients(const mail::Envelope& envelope,
 mail::Envelope remaining_envelope(const mail::Envelope& envelope,
                                   const std::vector<RecipientState>& states);
 // Takes the results (in the order of remaining_envelope) over into the states. An ambiguous
-// delivery leaves its recipients open.
+// delivery leaves those open, and in doubt, who were not refused before the text.
 void apply_delivery(const smtp::Delivery& delivery, TimePoint now, const ExpiryRule& rule,
                     std::vector<RecipientState>& states);
 // No connection at all: everything untried is open, or failed when expired.

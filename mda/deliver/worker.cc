@@ -244,8 +244,13 @@ Status DeliveryWorker::look_up(Attempt& attempt) {
     // Of an earlier attempt on this very message.
     const bool own =
         record && record->parcel_id == meta.parcel_id && record->message == attempt.job.message;
-    state.doubted = doubted || (record && (record->outcome == Outcome::kDoubted ||
-                                           record->outcome == Outcome::kRefusedInDoubt));
+    // Who was refused before anything was sent, or by an attempt that came to its end, is in no
+    // doubt although a crash left the message so.
+    const bool refused_for_sure =
+        state.fate == Fate::kFailed || (own && record->outcome == Outcome::kRefused);
+    state.doubted =
+        (doubted && !refused_for_sure) || (record && (record->outcome == Outcome::kDoubted ||
+                                                      record->outcome == Outcome::kRefusedInDoubt));
     if (twice || (record && ledger::is_final(record->outcome))) {
       if (!own) {  // else there is nothing to tell
         attempt.duplicates.push_back(state.recipient.address);

@@ -128,9 +128,6 @@ void DeliveryWorker::hand_over(Attempt attempt) {
     log::ambiguous(
         str_cat({meta_of(attempt.job).parcel_id, ".", std::to_string(attempt.job.message)}),
         "the host MTA's final reply was lost; the message is handed over again");
-    for (RecipientState& state : attempt.states) {
-      state.doubted = state.doubted || state.fate == Fate::kUntried;
-    }
   }
   apply_delivery(delivery, shared_.clock.now(), expiry(attempt.job), attempt.states);
   settle(std::move(attempt));

@@ -223,6 +223,31 @@ class Fails(Case):
                                       r"told so")
                 self.assert_empty()
 
+    def test_who_was_surely_refused_is_told_so_whatever_became_of_the_others(self):
+        first = ["CLOSE"]
+        self.resubmit.script = lambda got, _: (
+            first.pop() if got == "<taken>" and first else
+            "550 5.1.1 no such user" if got.startswith("RCPT") and "bad" in got else None)
+        self.site.accept([("<ann@d.co.uk>", ["<a@domain.com>", "<bad@domain.com>"], text_of(1))])
+        self.assertIn("ambiguous", self.site.once())
+        (_, report), = self.dsns()
+        self.assertEqual([(f["Final-Recipient"], f["Status"]) for f in self.fields(report)[1]],
+                         [("rfc822; bad@domain.com", "5.1.1")])
+
+    def test_who_was_never_handed_over_is_in_no_doubt_after_a_crash(self):
+        self.site.once()  # makes the ledger
+        parcel = self.site.accept([("<ann@d.co.uk>", ["<a@domain.com>", "<b@else.example>"],
+                                    text_of(1), "2 5.7.1 this peer may not send there")])
+        ledger = sqlite3.connect(self.site.spool + "/ledger.sqlite")
+        with ledger:
+            ledger.execute("insert into attempt values ('remote1', ?, 1, ?)",
+                           (parcel, int(time.time())))
+        ledger.close()
+        self.assertIn("ambiguous", self.site.once())
+        (_, report), = self.dsns()
+        self.assertEqual([(f["Final-Recipient"], f["Status"]) for f in self.fields(report)[1]],
+                         [("rfc822; b@else.example", "5.7.1")])
+
     def test_ret_full_returns_the_message_below_the_cap_only(self):
         self.refuse({"RCPT": "550 5.1.1 no"})
         small, big = text_of(1), text_of(2) + (b"y" * 70 + b"\r\n") * 1000

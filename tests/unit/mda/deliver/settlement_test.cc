@@ -79,6 +79,20 @@ TEST(SettlementTest, AmbiguousLeavesAllOpen) {
   EXPECT_EQ(states[0].fate, Fate::kOpen);
 }
 
+TEST(SettlementTest, OnlyWhoseTextWentIsInDoubt) {
+  for (const ExpiryRule& rule : {kLater, kOver}) {
+    auto states = plan_recipients(envelope(3), {});
+    smtp::Delivery delivery;
+    delivery.outcome = smtp::Outcome::kAmbiguous;
+    delivery.recipients = {answer(421, smtp::Stage::kText), answer(550), answer(450)};
+    apply_delivery(delivery, kNow, rule, states);
+    EXPECT_TRUE(states[0].doubted);
+    EXPECT_FALSE(states[1].doubted);
+    EXPECT_EQ(states[1].fate, Fate::kFailed);
+    EXPECT_FALSE(states[2].doubted);
+  }
+}
+
 TEST(SettlementTest, ExpiredTemporaryFailureIsFinal) {
   auto states = plan_recipients(envelope(1), {});
   smtp::Delivery delivery;
