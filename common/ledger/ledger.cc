@@ -70,6 +70,43 @@ bool exists(const std::string& file) {
   return ::lstat(file.c_str(), &info) == 0;
 }
 
+// Owner and mode keep it from us.
+bool unwritable(const std::string& file) {
+  return ::faccessat(AT_FDCWD, file.c_str(), W_OK, AT_EACCESS) != 0 && errno == EACCES;
+}
+
+// What another user leaves who looked with SQLite's own tools while nobody had the ledger open: an
+// empty log and its index, which say nothing and would keep us from writing. No other writer is
+// there, or it would own them.
+void remove_leavings(const std::string& file) {
+  const std::string log = file + "-wal";
+  const std::string index = file + "-shm";
+  struct stat info {};
+  const bool empty = ::lstat(log.c_str(), &info) == 0 && S_ISREG(info.st_mode) && info.st_size == 0;
+  const bool in_the_way = empty && unwritable(log);
+  if (in_the_way || unwritable(index)) {
+    ::unlink(index.c_str());  // made again from the log
+  }
+  if (in_the_way) {
+    ::unlink(log.c_str());
+  }
+}
+
+// A file: URI (RFC 8089) of `file` with `parameters`.
+std::string uri_of(const std::string& file, std::string_view parameters) {
+  constexpr std::string_view kDigits = "0123456789ABCDEF";
+  std::string uri = "file:";
+  for (const char c : file) {
+    if (c == '%' || c == '?' || c == '#') {
+      const auto octet = static_cast<unsigned char>(c);
+      uri += {'%', kDigits[octet >> 4U], kDigits[octet & 0xfU]};
+    } else {
+      uri += c;
+    }
+  }
+  return uri.append("?").append(parameters);
+}
+
 // The ledger must never be created by accident twice, so the mark is durable first.
 Status write_mark(const std::string& file) {
   const std::string mark = file + ".created";
@@ -131,13 +168,16 @@ Status Ledger::error(std::string_view doing) const {
   const bool full = (code & 0xff) == SQLITE_FULL ||
                     ((code & 0xff) == SQLITE_IOERR && sqlite3_system_errno(db_) == ENOSPC);
   // SQLite's second attempt, without O_CREAT, has hidden the errno.
-  const bool unopened = (code & 0xff) == SQLITE_CANTOPEN;
+  const bool kept_out = (code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_READONLY;
   const bool damaged = (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
   return Status::temporary(
       full ? "4.3.1" : "4.3.0",
       str_cat({file_, ": ", doing, ": ", db_ == nullptr ? "out of memory" : sqlite3_errmsg(db_),
                full ? "; make room on its file system, what waits goes on by itself" : "",
-               unopened ? "; look at the owner, mode and free space of its directory" : "",
+               kept_out ? "; look at the owner, mode and free space of its directory, and at the "
+                          "files beside it that end in -wal and -shm: bsmtp-dispatch must be "
+                          "able to write them"
+                        : "",
                damaged ? "; the ledger is damaged: restore it from a backup or move it and "
                          "\".created\" away to begin an empty one (repeated parcels would then "
                          "be delivered again)"
@@ -157,7 +197,8 @@ Result<Ledger> Ledger::open(const std::string& file) {
   }
   Ledger ledger(file);
   ledger.may_create_ = !marked;
-  TRY(ledger.open_database(false));
+  remove_leavings(file);
+  TRY(ledger.open_database(file, Access::kWrite));
   if (!marked) {
     TRY(ledger.sync());
     TRY(write_mark(file));
@@ -167,14 +208,23 @@ Result<Ledger> Ledger::open(const std::string& file) {
 
 Result<Ledger> Ledger::open_read_only(const std::string& file) {
   Ledger ledger(file);
-  TRY(ledger.open_database(true));
+  TRY(ledger.open_database(file, Access::kRead));
   return ledger;
 }
 
-Status Ledger::open_database(bool read_only) {
-  const int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW |
+// Without a log nobody has it open for writing, and SQLite would make one, with us as its owner.
+Result<Ledger> Ledger::look_at(const std::string& file) {
+  Ledger ledger(file);
+  TRY(ledger.open_database(uri_of(file, exists(file + "-wal") ? "readonly_shm=1" : "immutable=1"),
+                           Access::kRead));
+  return ledger;
+}
+
+Status Ledger::open_database(const std::string& name, Access access) {
+  const bool read_only = access == Access::kRead;
+  const int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_URI |
                     (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
-  if (sqlite3_open_v2(file_.c_str(), &db_, flags, nullptr) != SQLITE_OK) {
+  if (sqlite3_open_v2(name.c_str(), &db_, flags, nullptr) != SQLITE_OK) {
     return error("cannot open");
   }
   sqlite3_extended_result_codes(db_, 1);

@@ -95,8 +95,11 @@ class Ledger {
   // that exists and the ledger does not, it was lost and this is an error. Runs
   // PRAGMA quick_check; damage is an error.
   static Result<Ledger> open(const std::string& file);
-  // For looking only: never creates and leaves the check to the writer (or to check()).
+  // For a thread of the process that writes it: leaves the check to the writer.
   static Result<Ledger> open_read_only(const std::string& file);
+  // For any other process and user: reads, and makes no file beside it that the writer could not
+  // use later. While nobody has it open its state is that of the last close.
+  static Result<Ledger> look_at(const std::string& file);
   Ledger(Ledger&& other) noexcept;
   Ledger& operator=(Ledger&& other) noexcept;
   Ledger(const Ledger&) = delete;
@@ -208,7 +211,8 @@ class Ledger {
   };
 
   explicit Ledger(std::string file) : file_(std::move(file)) {}
-  Status open_database(bool read_only);
+  enum class Access { kRead, kWrite };
+  Status open_database(const std::string& name, Access access);
   Status check_schema(bool read_only);
   Status choose_journal();
   Status checkpoint();

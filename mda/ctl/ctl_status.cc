@@ -108,7 +108,7 @@ Status look_at_accepted(const spool::Spool& spool, const std::string& directory,
 
 // What the dispatcher has noted of parcels that came from the peers.
 Status add_ledger(const std::string& file, Overview& status) {
-  TRY_ASSIGN(auto ledger, ledger::Ledger::open_read_only(file));
+  TRY_ASSIGN(auto ledger, ledger::Ledger::look_at(file));
   TRY_ASSIGN(const auto waiting, ledger.receipts_waiting());
   TRY_ASSIGN(const auto buried, ledger.tombstones());
   for (PeerStatus& peer : status.peers) {

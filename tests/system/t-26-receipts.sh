@@ -39,3 +39,14 @@ check "and in the log" log_has hub "$mark" 'outcome-unknown outcome=ambiguous'
 carry
 for h in hub athena; do on "$h" bash -c 'cat /root/conf.away >$0' "$conf"; restart "$h" bsmtp-dispatch; done
 check_soon 30 "idle at the end" tunnel_idle
+
+say "  looked at while no dispatcher runs"
+stop athena bsmtp-dispatch
+check "status answers" on athena bsmtpctl status
+check_equal "and leaves nothing beside the ledger" "" "$(on athena find /var/spool/bsmtp -maxdepth 1 -name 'ledger.sqlite*' ! -user bsmtp-sign)"
+as athena bsmtp /usr/bin/python3 -c 'import sqlite3; sqlite3.connect("file:/var/spool/bsmtp/ledger.sqlite?mode=ro", uri=True).execute("SELECT count(*) FROM parcel").fetchall()'
+check_equal "SQLite's own tools do" 2 "$(on athena find /var/spool/bsmtp -maxdepth 1 -name 'ledger.sqlite-*' -user bsmtp | wc -l)"
+start athena bsmtp-dispatch
+pc_send hub --from alice@domain.com --to user@domain.co.uk --id receipt-4 >/dev/null
+check_soon 30 "which stops no mail" inbox_grep athena user '^X-Rig-Id: receipt-4$'
+check_soon 60 "idle at the end" tunnel_idle

@@ -1,10 +1,13 @@
 #include "common/ledger/ledger.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 #include <fstream>
+#include <set>
 #include <thread>
 
 #include "common/ledger/journal.h"
@@ -91,6 +94,73 @@ TEST_F(LedgerTest, DamageForeignFilesAndLossAreErrors) {
   EXPECT_FALSE(Ledger::open(file()).is_ok());
   std::ofstream(file(), std::ios::trunc);
   EXPECT_FALSE(Ledger::open(file()).is_ok()) << "an empty file is not taken for a new ledger";
+}
+
+// Who looks is another user than who writes: what he made, the writer could not write.
+TEST_F(LedgerTest, LookingAtItMakesNoFile) {
+  const auto names = [this] {
+    std::set<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(dir_.path())) {
+      found.insert(entry.path().filename());
+    }
+    return found;
+  };
+  const auto sees_it = [this](const char* when) {
+    auto looked = Ledger::look_at(file());
+    ASSERT_TRUE(looked.is_ok()) << when << looked.status().to_string();
+    EXPECT_TRUE(looked->find_parcel("remote1", "id1")->has_value()) << when;
+    EXPECT_FALSE(looked->note_parcel(parcel("d2")).is_ok() &&
+                 looked->finish_parcel("remote1", "id1").is_ok())
+        << when;
+  };
+  {
+    Ledger writer = open();
+    ASSERT_TRUE(writer.begin().is_ok());
+    ASSERT_TRUE(writer.note_parcel(parcel("d1")).is_ok());
+    ASSERT_TRUE(writer.commit().is_ok());
+    sees_it("beside the writer: ");
+  }
+  const auto before = names();
+  sees_it("alone: ");
+  EXPECT_EQ(names(), before);
+  EXPECT_FALSE(Ledger::look_at(dir_ / "none").is_ok());
+  EXPECT_EQ(names(), before);
+  const std::string odd = dir_ / "odd %41?name#.sqlite";
+  { ASSERT_TRUE(Ledger::open(odd).is_ok()); }
+  EXPECT_TRUE(Ledger::look_at(odd).is_ok());
+}
+
+TEST_F(LedgerTest, LeavingsOfAnotherUserDoNotStopTheWriter) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "needs two users";
+  }
+  constexpr uid_t kWriter = 65534;
+  ASSERT_EQ(::chown(dir_.path().c_str(), kWriter, kWriter), 0);
+  ASSERT_EQ(::seteuid(kWriter), 0);
+  { open(); }
+  ASSERT_EQ(::seteuid(0), 0);
+  const auto leave = [this](const char* end, const std::string& text) {
+    const std::string name = file() + end;
+    std::ofstream(name) << text;
+    EXPECT_EQ(::chmod(name.c_str(), 0640), 0);
+    EXPECT_EQ(::chown(name.c_str(), 0, kWriter), 0);
+  };
+  leave("-wal", "");
+  leave("-shm", std::string(32768, '\0'));
+  ASSERT_EQ(::seteuid(kWriter), 0);
+  {
+    Ledger writer = open();
+    EXPECT_TRUE(writer.begin().is_ok());
+    EXPECT_TRUE(writer.note_parcel(parcel("d1")).is_ok());
+    EXPECT_TRUE(writer.commit().is_ok());
+  }
+  ASSERT_EQ(::seteuid(0), 0);
+  leave("-wal", "what nobody may throw away");
+  ASSERT_EQ(::seteuid(kWriter), 0);
+  const Status refused = Ledger::open(file()).status();
+  EXPECT_EQ(::seteuid(0), 0);
+  EXPECT_NE(refused.text().find("-wal"), std::string::npos) << refused.text();
+  EXPECT_EQ(std::filesystem::file_size(file() + "-wal"), 26U);
 }
 
 TEST_F(LedgerTest, JournalCommitsInOrderAlsoWhenNobodyWaits) {
