@@ -105,6 +105,7 @@ class Outbound {
     DueIndex sent;
     std::vector<std::string> unseen_sent;
     std::set<std::string> reviewing;
+    std::string in_the_way;  // the oldest in `sent`, while mail waits for a receipt
     std::map<std::string, TimePoint> splits;
     bool splitting = false;  // a split is in work: its new parcels are still locked
     bool receipts_seen = false;
@@ -122,6 +123,7 @@ class Outbound {
   Status scan_ready(const std::string& peer, Queue& queue);
   Status scan_sent(const std::string& peer, Queue& queue);
   void tell_of_hold(const std::string& peer, Queue& queue);
+  static void find_in_the_way(Queue& queue);
   void tick_sent(TimePoint now, std::optional<TimePoint>& due);
   void start_review(const std::string& name, Queue& queue, const std::string& parcel);
   void review_done(const std::string& name, const std::string& parcel,

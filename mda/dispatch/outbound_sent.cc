@@ -76,8 +76,8 @@ void Outbound::sent_arrived(const std::string& peer, const std::string& id) {
     tell_of_hold(peer, queue);
   }
   const bool unfinished = state.finished == TimePoint() || !state.failing.empty();
-  const SentDecision decision =
-      decide_sent(state, resend_times(*config_), queue.receipts_seen, clock_.now());
+  const SentDecision decision = decide_sent(state, resend_times(*config_, id == queue.in_the_way),
+                                            queue.receipts_seen, clock_.now());
   queue.sent.set(id, unfinished || decision.step != SentStep::kWait ? TimePoint() : decision.next);
 }
 
@@ -129,11 +129,33 @@ void Outbound::tell_of_hold(const std::string& peer, Queue& queue) {
                       "or `fail` each, and set receipts = no if it sends none"}));
 }
 
+// Receipts that got lost must not stop a peer's mail for `resend-after`: while mail waits for one,
+// the oldest parcel without is sent again sooner, and when that is answered the next.
+void Outbound::find_in_the_way(Queue& queue) {
+  std::string oldest;
+  if (queue.waiting.count() > 0 && queue.peer->wants_receipts() && queue.receipts_seen &&
+      unacked(queue) >= queue.peer->max_unacked && queue.sent.size() > 0) {
+    oldest = queue.sent.all().begin()->first;
+    const auto leaving = queue.ready.begin();
+    if (leaving != queue.ready.end() && leaving->second.again && leaving->first < oldest) {
+      oldest = leaving->first;
+    }
+  }
+  if (oldest == queue.in_the_way || queue.reviewing.count(oldest) != 0) {
+    return;
+  }
+  queue.in_the_way = oldest;
+  if (queue.sent.contains(oldest)) {
+    queue.sent.set(oldest, TimePoint());
+  }
+}
+
 void Outbound::tick_sent(TimePoint now, std::optional<TimePoint>& due) {
   for (auto& [name, queue] : queues_) {
     if (queue.peer->state == config::PeerState::kOff || !reviews_) {
       continue;
     }
+    find_in_the_way(queue);
     for (std::string id = queue.sent.first_due(now); !id.empty() && submitters_.free() > 0;
          id = queue.sent.first_due(now)) {
       queue.sent.set(id, TimePoint::max());
@@ -149,9 +171,10 @@ void Outbound::start_review(const std::string& name, Queue& queue, const std::st
   ++submitting_;
   queue.reviewing.insert(parcel);
   submitters_.submit(
-      [this, name, peer = queue.peer, parcel, seen = queue.receipts_seen](std::size_t) {
+      [this, name, peer = queue.peer, parcel,
+       known = Circumstances{queue.receipts_seen, parcel == queue.in_the_way}](std::size_t) {
         SubmitContext context{config_, spool_, notices_, clock_};
-        const auto result = review_sent(context, *peer, parcel, seen);
+        const auto result = review_sent(context, *peer, parcel, known);
         mailbox_.post([this, name, parcel, result] { review_done(name, parcel, result); });
       });
 }

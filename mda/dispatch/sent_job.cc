@@ -25,9 +25,9 @@ Status hold(spool::ParcelDir& parcel, ParcelState& state) {
 }
 
 Result<SentResult> act(SubmitContext& context, const config::Peer& peer, spool::ParcelDir& parcel,
-                       ParcelState& state, bool receipts_seen) {
-  const SentDecision decision =
-      decide_sent(state, resend_times(*context.config), receipts_seen, context.clock.now());
+                       ParcelState& state, Circumstances known) {
+  const SentDecision decision = decide_sent(state, resend_times(*context.config, known.in_the_way),
+                                            known.receipts_seen, context.clock.now());
   switch (decision.step) {
     case SentStep::kWait:
       return SentResult{SentResult::Kind::kWait, decision.next};
@@ -57,20 +57,21 @@ Result<SentResult> act(SubmitContext& context, const config::Peer& peer, spool::
 
 }  // namespace
 
-ResendTimes resend_times(const config::Config& config) {
+ResendTimes resend_times(const config::Config& config, bool in_the_way) {
   ResendTimes times;
-  times.resend_after = config.resend_after;
   times.receipt_grace = config.receipt_grace;
   // A bounce after the MTA's own retries: what refused it needs a human rather than a minute.
   times.bounce_initial = config.retry_maximum;
   times.bounce_maximum = std::max(config.retry_maximum, std::chrono::seconds(86400));
   // The peer's own receipt-delay is not known; ours is the best guess.
   times.refused = std::max(config.retry_maximum, 2 * config.receipt_delay);
+  times.resend_after =
+      in_the_way ? std::min(config.resend_after, times.refused) : config.resend_after;
   return times;
 }
 
 Result<SentResult> review_sent(SubmitContext& context, const config::Peer& peer,
-                               const std::string& parcel_id, bool receipts_seen) {
+                               const std::string& parcel_id, Circumstances known) {
   auto claimed = spool::ParcelDir::claim(context.spool, peer.name, spool::Stage::kSent, parcel_id);
   if (!claimed.is_ok()) {
     return claimed.status();
@@ -96,7 +97,7 @@ Result<SentResult> review_sent(SubmitContext& context, const config::Peer& peer,
     TRY(parcel.move_to(spool::Stage::kReady));  // stopped in resend_parcel()
     return SentResult{SentResult::Kind::kMoved, {}};
   }
-  return act(context, peer, parcel, state, receipts_seen);
+  return act(context, peer, parcel, state, known);
 }
 
 Status resend_parcel(spool::ParcelDir& parcel, ParcelState& state, std::string_view why,

@@ -13,7 +13,14 @@
 
 namespace bsmtp::mda {
 
-ResendTimes resend_times(const config::Config& config);
+// What the dispatcher knows that does not stand in the parcel's state.
+struct Circumstances {
+  bool receipts_seen = false;  // this peer has sent a receipt before
+  bool in_the_way = false;     // mail waits because this parcel, its peer's oldest, has no receipt
+};
+
+// `in_the_way`: silence then lasts no longer than a receipt under way may take.
+ResendTimes resend_times(const config::Config& config, bool in_the_way = false);
 
 struct SentResult {
   enum class Kind {
@@ -27,9 +34,9 @@ struct SentResult {
   TimePoint next{};
 };
 
-// Looks at one parcel in sent/ and does what is due. `receipts_seen`: of its peer.
+// Looks at one parcel in sent/ and does what is due.
 Result<SentResult> review_sent(SubmitContext& context, const config::Peer& peer,
-                               const std::string& parcel_id, bool receipts_seen);
+                               const std::string& parcel_id, Circumstances known);
 
 // The same entity goes to the host MTA again: sent -> ready. `counted`: because of silence.
 Status resend_parcel(spool::ParcelDir& parcel, ParcelState& state, std::string_view why,

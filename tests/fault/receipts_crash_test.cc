@@ -177,7 +177,7 @@ void expect_good_end(const Scenario& scenario, const Spooled& spooled, const std
 }
 
 Status review(SubmitContext& context, const std::string& parcel) {
-  return review_sent(context, context.config->peers.front(), parcel, true).status();
+  return review_sent(context, context.config->peers.front(), parcel, {true, false}).status();
 }
 
 Status split(SubmitContext& context, const std::string& parcel) {

@@ -347,6 +347,45 @@ class Unacked(Case):
         # From half the limit on the receipt is wanted at once.
         self.assertEqual(self.site.state(self.site.parcels("sent")[-1])["receipt"], "2")
 
+    def resent(self):
+        """How often each parcel of the peer left again, oldest first."""
+        return [int(self.site.state(p).get("resends", 0)) for p in sorted(self.site.parcels("sent"))]
+
+    def test_lost_receipts_stop_no_mail_for_long(self):
+        self.ever_answered()
+        four = [self.send(mark="u%d" % n) for n in range(4)]
+        for parcel in four:
+            self.site.later(parcel, 3700)
+        self.site.once()
+        self.assertEqual(self.resent(), [0, 0, 0, 0], "nothing waits for them")
+        self.site.put_three("waits")
+        self.site.once("--flush")
+        self.assertEqual(self.resent(), [1, 0, 0, 0], "the oldest, after retry-maximum")
+        self.site.once()
+        self.assertEqual(self.resent(), [1, 0, 0, 0], "and not at once again")
+        self.site.receipt(four[0])
+        self.site.once("--flush")
+        self.assertEqual(self.site.names("peers", "remote1", "incoming"), [])
+        self.site.put_three("more")
+        self.site.once("--flush")
+        self.assertEqual(self.resent(), [1, 0, 0, 0], "the next, as the peer is heard again")
+        self.site.receipt(four[1])
+        self.site.once("--flush")
+        self.assertEqual(self.site.names("peers", "remote1", "incoming"), [])
+
+    def test_a_running_dispatcher_asks_the_one_in_the_way(self):
+        self.ever_answered()
+        four = [self.send(mark="u%d" % n) for n in range(4)]
+        for parcel in four:
+            self.site.later(parcel, 3598)
+        self.site.start()
+        self.site.put_three("waits")
+        self.site.wait(lambda: self.resent()[0:1] == [1])
+        self.assertEqual(self.resent(), [1, 0, 0, 0])
+        for parcel in four:
+            self.site.receipt(parcel)
+        self.site.wait(lambda: self.site.names("peers", "remote1", "incoming") == [])
+        self.assertEqual(self.site.stop(), 0)
 
     def test_a_peer_that_never_answers_gets_no_more_at_once(self):
         for n in range(18):
