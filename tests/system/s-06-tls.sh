@@ -73,7 +73,10 @@ access 'TLS_Rcpt:bsmtp@athena.domain.co.uk TEMP+VERIFY:256'
 tried "too few bits for the recipient" '403 4\.7\.0 encryption too weak 128 less than 256'
 "$make_ca" revoke athena.domain.co.uk --ca "$tls/ca" >/dev/null
 install -m 644 "$tls/ca/crl.pem" "$(host_root hub)/etc/mail/certs/"
-restart hub sendmail
+# A queue run that began before knows no CRL and outlives the daemon.
+stop hub sendmail
+check_soon 20 "sendmail is gone, with its queue runs" bash -c "! '$SYSTEM_DIR/on' hub pgrep -x sendmail-mta"
+start hub sendmail
 access 'TLS_Srv:athena.domain.co.uk TEMP+VERIFY:112+CN'
 tried "revoked certificate" '403 4\.7\.0 authentication failed'
 on athena bash -c 'postconf -X smtpd_tls_protocols smtpd_tls_ciphers tls_high_cipherlist; postfix reload'
