@@ -16,6 +16,7 @@ constexpr std::uint64_t kMaxMessages = 999999;
 // Far above any parcel, far below where sums of such lengths could overflow.
 constexpr std::uint64_t kMaxItemBytes = std::uint64_t{1} << 42U;
 constexpr std::string_view kMetaVersion = "2";
+constexpr std::string_view kOtherRelease = "4.3.5";
 
 bool is_clean(std::string_view value) {
   return std::none_of(value.begin(), value.end(),
@@ -35,10 +36,10 @@ bool is_peer_name(std::string_view value) {
          });
 }
 
-Status malformed(const std::string& file, std::string_view what) {
+Status malformed(const std::string& file, std::string_view what, std::string_view code = "4.3.0") {
   return Status::temporary(
-      "4.3.0", str_cat({file, ": ", printable(what, 200),
-                        "; the parcel stays undelivered: repair the file or quarantine it"}));
+      code, str_cat({file, ": ", printable(what, 200),
+                     "; the parcel stays undelivered: repair the file or quarantine it"}));
 }
 
 // The first blank-delimited word; `rest` keeps what follows one blank.
@@ -92,7 +93,7 @@ class Reader {
       count_ = count;
       return Status::ok();
     }
-    return malformed(file_, str_cat({"unknown key ", key}));
+    return malformed(file_, str_cat({"unknown key ", key}), kOtherRelease);
   }
 
   Result<AcceptedMeta> take() {
@@ -110,12 +111,14 @@ class Reader {
     const std::string_view name = next_word(value);
     const std::string_view digest = next_word(value);
     const auto text_bytes = parse_u64(next_word(value));
-    const auto item_bytes = parse_u64(value);
+    const auto item_bytes = parse_u64(next_word(value));
     if (name != accepted_message_name(meta_.messages.size() + 1) || !is_sha256_hex(digest) ||
-        !text_bytes || !item_bytes || *item_bytes > kMaxItemBytes) {
+        !text_bytes || !item_bytes || *item_bytes > kMaxItemBytes ||
+        !(value.empty() || is_sha256_hex(value))) {
       return malformed(file_, str_cat({"bad message line ", name}));
     }
-    meta_.messages.push_back({std::string(digest), *text_bytes, *item_bytes, {}});
+    meta_.messages.push_back(
+        {std::string(digest), *text_bytes, *item_bytes, {}, std::string(value)});
     return Status::ok();
   }
 
@@ -223,7 +226,8 @@ Result<std::string> format_accepted_meta(const AcceptedMeta& meta) {
     const std::string name = accepted_message_name(++index);
     out.line("message",
              str_cat({name, " ", message.text_digest, " ", std::to_string(message.text_bytes), " ",
-                      std::to_string(message.item_bytes)}));
+                      std::to_string(message.item_bytes), message.head_digest.empty() ? "" : " ",
+                      message.head_digest}));
     for (const AcceptedRefusal& refusal : message.refused) {
       out.line("refused", str_cat({name, " ", std::to_string(refusal.recipient), " ", refusal.code,
                                    " ", refusal.text}));
@@ -250,8 +254,9 @@ Result<AcceptedMeta> parse_accepted_meta(std::string_view text, const std::strin
     const std::string_view value = line.substr(colon + 2);
     if (first) {
       if (key != "version" || value != kMetaVersion) {
-        return malformed(
-            file, str_cat({"version is not ", kMetaVersion, ": written by another release"}));
+        return malformed(file,
+                         str_cat({"version is not ", kMetaVersion, ": written by another release"}),
+                         kOtherRelease);
       }
       first = false;
       continue;

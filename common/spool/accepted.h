@@ -35,6 +35,9 @@ struct AcceptedMessage {
   std::uint64_t text_bytes = 0;  // of that text
   std::uint64_t item_bytes = 0;  // of the whole item in the file
   std::vector<AcceptedRefusal> refused;
+  // SHA-256 of the item's octets before its text (MAIL, RCPT.., DATA); "" in what builds accepted
+  // that did not write it.
+  std::string head_digest{};
 };
 
 struct AcceptedMeta {
@@ -66,7 +69,8 @@ std::optional<AcceptedName> parse_accepted_directory_name(std::string_view name)
 // The whole text of `meta`. A value with a control character is refused (temporary 4.3.5: a
 // bug of the writer must not cost mail).
 Result<std::string> format_accepted_meta(const AcceptedMeta& meta);
-// `file` names it in errors. Temporary 4.3.0 for anything malformed: the mail stays.
+// `file` names it in errors. Temporary 4.3.0 for anything malformed, 4.3.5 for what another release
+// wrote (version, unknown key): the mail stays.
 Result<AcceptedMeta> parse_accepted_meta(std::string_view text, const std::string& file);
 
 }  // namespace bsmtp::spool

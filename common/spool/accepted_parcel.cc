@@ -98,14 +98,6 @@ Result<AcceptedParcel> AcceptedParcel::load(os::FileOps& ops, const std::string&
   }
   const std::string file = str_cat({directory, "/", kAcceptedMessagesName});
   TRY_ASSIGN(os::File opened, ops.open(file, os::kReadOnly, 0));
-  TRY_ASSIGN(const os::FileInfo info, ops.stat(opened));
-  if (info.size != parcel.offsets_.back()) {
-    return Status::temporary(
-        "4.3.0",
-        str_cat({file, ": has ", std::to_string(info.size), " octets, meta says ",
-                 std::to_string(parcel.offsets_.back()),
-                 "; the parcel stays undelivered: restore the file or move the directory away"}));
-  }
   parcel.file_ = std::make_shared<const os::File>(std::move(opened));
   parcel.open_.resize(parcel.meta_.messages.size());
   std::iota(parcel.open_.begin(), parcel.open_.end(), std::uint64_t{1});
@@ -122,6 +114,12 @@ Result<AcceptedParcel> AcceptedParcel::load(os::FileOps& ops, const std::string&
 Result<ItemReader> AcceptedParcel::open_message(std::uint64_t index) const {
   const std::uint64_t begin = offsets_.at(index - 1);
   return ItemReader::open(*ops_, file_, {begin, offsets_.at(index) - begin}, {});
+}
+
+std::unique_ptr<Source> AcceptedParcel::octets(std::uint64_t index, std::uint64_t length) const {
+  const std::uint64_t begin = offsets_.at(index - 1);
+  return std::make_unique<os::RangeSource>(*ops_, *file_, begin,
+                                           std::min(length, offsets_.at(index) - begin));
 }
 
 std::unique_ptr<Source> AcceptedParcel::all_messages() const {

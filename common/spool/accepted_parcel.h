@@ -2,8 +2,10 @@
 // sees them: `meta`, `messages`, and in deferred/ `state`, which tells attempts, the next one and
 // which messages have work left (without it: all). The octets of finished messages stay in the
 // file until the parcel is over.
-// Guarantee: a parcel whose files do not belong together is refused as a whole (temporary, naming
-// the file: the mail stays); every item lies within the file. May not: lock or change anything.
+// Guarantee: a parcel without a readable `meta` or `messages` is refused as a whole (temporary,
+// naming the file: the mail stays); of a `messages` that is too short the items that lie within it
+// can be read. Whether they are as they were accepted is for the reader to see, by their digests.
+// May not: lock or change anything.
 // Threads: one object; open_message() may be called from several at once.
 #pragma once
 
@@ -44,6 +46,8 @@ class AcceptedParcel {
   const std::vector<std::uint64_t>& open_messages() const { return open_; }
   // Also of a finished one.
   Result<ItemReader> open_message(std::uint64_t index) const;
+  // The first `length` octets of an item, at most all of it. The parcel must outlive the source.
+  std::unique_ptr<Source> octets(std::uint64_t index, std::uint64_t length) const;
   // The whole file, also what is finished. The parcel must outlive the source.
   std::unique_ptr<Source> all_messages() const;
   std::uint64_t messages_size() const { return offsets_.back(); }

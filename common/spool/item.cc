@@ -247,6 +247,10 @@ std::unique_ptr<Source> ItemReader::transaction() const {
   return octets(0, range_.length);
 }
 
+std::unique_ptr<Source> ItemReader::head() const {
+  return octets(0, text_offset_);
+}
+
 std::unique_ptr<Source> ItemReader::plain_text() const {
   return std::make_unique<UnstuffSource>(stuffed_text());
 }

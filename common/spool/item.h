@@ -97,6 +97,7 @@ class ItemReader {
   // Each call starts anew; the reader must outlive the source.
   std::unique_ptr<Source> stuffed_text() const;  // text_size() octets
   std::unique_ptr<Source> transaction() const;   // the whole item, as a batch takes it
+  std::unique_ptr<Source> head() const;          // what stands before the text
   std::unique_ptr<Source> plain_text() const;    // unstuffed (CRLF): digests, DSNs, bsmtpctl show
 
  private:

@@ -17,8 +17,8 @@ void find_parcel_problems(const PeerStatus& peer, std::chrono::seconds patience,
   }
   if (count("held") != 0) {
     problems.push_back(str_cat({"peer ", peer.name, ": ", std::to_string(count("held")),
-                                " damaged messages set aside in held/; look at the files, tell "
-                                "their senders, remove them"}));
+                                " damaged messages or parcels set aside in held/; look at them and "
+                                "the disk, tell whom the log says was not told, remove them"}));
   }
   if (count("failed") != 0) {
     problems.push_back(str_cat({"peer ", peer.name, ": ", std::to_string(count("failed")),

@@ -8,6 +8,7 @@
 #include "common/base/id.h"
 #include "common/base/text.h"
 #include "common/digest/sha256.h"
+#include "common/mail/transaction.h"
 #include "common/os/fd_stream.h"
 
 namespace bsmtp::mda {
@@ -37,7 +38,37 @@ Status write_batch(const spool::Spool& spool, const AcceptedDir& dir, const std:
   return ops.close(file);
 }
 
+Status check_digest(Source& octets, const std::string& wanted, const std::string& file,
+                    std::uint64_t index) {
+  digest::Sha256Sink digest(nullptr);
+  TRY(copy(octets, digest).status());
+  return digest.hex() == wanted
+             ? Status::ok()
+             : Status::temporary(
+                   "4.3.0", str_cat({file, ", message ", std::to_string(index),
+                                     ": its envelope is not as it was accepted (SHA-256 is not ",
+                                     printable(wanted, 64), " any more); look at the disk"}));
+}
+
 }  // namespace
+
+bool is_damage(const Status& why) {
+  switch (why.error_number()) {
+    case 0:
+      return why.code() != "4.3.5";
+    case EIO:
+    case ENOENT:
+    case ELOOP:
+    case ENXIO:
+    case EISDIR:
+    case ENOTDIR:
+    case EBADMSG:
+    case EUCLEAN:
+      return true;
+    default:
+      return false;
+  }
+}
 
 Result<std::vector<std::string>> AcceptedDir::list_accepted(const spool::Spool& spool) {
   return list_names(spool, spool.paths().accepted());
@@ -54,6 +85,16 @@ spool::Deferral AcceptedDir::peek_deferral(const spool::Spool& spool, const std:
 
 Result<std::optional<AcceptedDir>> AcceptedDir::claim(const spool::Spool& spool,
                                                       const std::string& name) {
+  std::optional<AcceptedDir> dir;
+  TRY_ASSIGN(dir, lock(spool, name));
+  if (dir) {
+    TRY(dir->load());
+  }
+  return dir;
+}
+
+Result<std::optional<AcceptedDir>> AcceptedDir::lock(const spool::Spool& spool,
+                                                     const std::string& name) {
   os::FileOps& ops = spool.ops();
   for (const bool deferred : {false, true}) {
     AcceptedDir dir(spool, name, deferred, os::File());
@@ -79,7 +120,6 @@ Result<std::optional<AcceptedDir>> AcceptedDir::claim(const spool::Spool& spool,
     if (by_name.inode != by_fd.inode) {
       return std::optional<AcceptedDir>();
     }
-    TRY(dir.load());
     return std::optional<AcceptedDir>(std::move(dir));
   }
   return std::optional<AcceptedDir>();
@@ -98,6 +138,38 @@ Status AcceptedDir::load() {
                           "stays undelivered: look at it and rename the directory"}));
   }
   return Status::ok();
+}
+
+Result<spool::ItemReader> AcceptedDir::open_message(std::uint64_t index) const {
+  TRY_ASSIGN(auto item, parcel_->open_message(index));
+  const std::string& wanted = meta().messages.at(index - 1).head_digest;
+  if (!wanted.empty()) {
+    TRY(check_digest(*item.head(), wanted, item.path(), index));
+  }
+  return item;
+}
+
+Result<mail::Envelope> AcceptedDir::read_envelope(std::uint64_t index) const {
+  const spool::AcceptedMessage& message = meta().messages.at(index - 1);
+  const auto item = parcel_->octets(index, message.item_bytes);
+  TRY_ASSIGN(auto head, mail::read_transaction_head(*item));
+  if (!message.head_digest.empty()) {
+    TRY(check_digest(*parcel_->octets(index, head.text_offset), message.head_digest, path(),
+                     index));
+  }
+  return std::move(head.envelope);
+}
+
+bool AcceptedDir::has_damage() const {
+  for (std::uint64_t index = 1; index <= meta().messages.size(); ++index) {
+    const auto item = open_message(index);
+    digest::Sha256Sink digest(nullptr);
+    if (!item.is_ok() || !copy(*item->plain_text(), digest).is_ok() ||
+        digest.hex() != meta().messages[index - 1].text_digest) {
+      return true;
+    }
+  }
+  return false;
 }
 
 Status AcceptedDir::defer(const spool::Deferral& state,
@@ -127,6 +199,51 @@ Status AcceptedDir::remove() {
   TRY(ops.rename(path(), away));
   // Not synced: should the entry come back, the ledger knows the parcel as finished.
   return os::remove_tree(ops, away);
+}
+
+Result<std::string> AcceptedDir::set_aside() {
+  os::FileOps& ops = spool_->ops();
+  const auto named = *spool::parse_accepted_directory_name(name_);
+  const std::string held = spool_->paths().stage(named.peer, spool::Stage::kHeld);
+  TRY(os::ensure_directory(ops, held, spool::kDirMode));
+  const std::string from = path();
+  std::string to = str_cat({held, "/", named.parcel_id, ".parcel"});
+  Status moved = ops.rename_noreplace(from, to);
+  if (moved.error_number() == EEXIST) {
+    TRY_ASSIGN(const std::string random, random_hex(8));
+    to += str_cat({".", random});
+    moved = ops.rename_noreplace(from, to);
+  }
+  TRY(moved);
+  TRY(ops.fsync_dir(held));
+  TRY(ops.fsync_dir(deferred_ ? spool_->paths().deferred() : spool_->paths().accepted()));
+  return to;
+}
+
+Result<std::optional<std::string>> AcceptedDir::set_broken_aside(const spool::Spool& spool,
+                                                                 const std::string& name) {
+  std::optional<AcceptedDir> dir;
+  TRY_ASSIGN(dir, lock(spool, name));
+  if (!dir) {
+    return std::optional<std::string>();
+  }
+  TRY_ASSIGN(std::string to, dir->set_aside());
+  return std::optional<std::string>(std::move(to));
+}
+
+Result<TimePoint> AcceptedDir::written_at(const spool::Spool& spool, const std::string& name) {
+  Status status;
+  for (const std::string& stage : {spool.paths().accepted(), spool.paths().deferred()}) {
+    for (const std::string_view file :
+         {spool::kAcceptedMetaName, spool::kAcceptedMessagesName, std::string_view(".")}) {
+      const auto info = spool.ops().stat(str_cat({stage, "/", name, "/", file}));
+      if (info.is_ok()) {
+        return info->modified;
+      }
+      status = info.status();
+    }
+  }
+  return status;
 }
 
 Result<std::string> AcceptedDir::quarantine(const spool::Quarantine& quarantine,

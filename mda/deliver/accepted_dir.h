@@ -35,10 +35,13 @@ class AcceptedDir {
   const spool::Deferral& deferral() const { return parcel_->deferral(); }
   // Ordinals (from 1) of messages with work left, ascending.
   const std::vector<std::uint64_t>& messages() const { return parcel_->open_messages(); }
-  // Of several threads at once, too. Permanent 5.6.0 for one that is damaged.
-  Result<spool::ItemReader> open_message(std::uint64_t index) const {
-    return parcel_->open_message(index);
-  }
+  // Of several threads at once, too. Permanent 5.6.0 for one that is no item, temporary 4.3.0 for
+  // one that is not all there, or whose envelope is not the one that was accepted.
+  Result<spool::ItemReader> open_message(std::uint64_t index) const;
+  // The envelope alone, checked in the same way, also of a message whose text has no end.
+  Result<mail::Envelope> read_envelope(std::uint64_t index) const;
+  // Reads all messages, finished ones too: is any of them not as it was accepted?
+  bool has_damage() const;
 
   std::unique_ptr<Source> all_messages() const { return parcel_->all_messages(); }
 
@@ -46,6 +49,14 @@ class AcceptedDir {
   Status defer(const spool::Deferral& state, const std::vector<std::uint64_t>& finished);
   // Everything is done: one rename into inbound/tmp/, then deletion, which the sweep completes.
   Status remove();
+  // Everything is done, but what lies here is damaged: it goes to held/ of its peer, for a human.
+  // Returns its path there.
+  Result<std::string> set_aside();
+  // The same for one that cannot be claimed because it is damaged. nullopt: gone, or locked.
+  static Result<std::optional<std::string>> set_broken_aside(const spool::Spool& spool,
+                                                             const std::string& name);
+  // When bsmtp-in wrote it, as far as its files tell that without being read.
+  static Result<TimePoint> written_at(const spool::Spool& spool, const std::string& name);
   // Two different parcels under one id: kept for a human, out of delivery.
   Result<std::string> quarantine(const spool::Quarantine& quarantine, const std::string& code,
                                  const std::string& reason, TimePoint now);
@@ -53,6 +64,9 @@ class AcceptedDir {
  private:
   AcceptedDir(const spool::Spool& spool, std::string name, bool deferred, os::File lock)
       : spool_(&spool), name_(std::move(name)), deferred_(deferred), lock_(std::move(lock)) {}
+  // Of the directory, wherever it is; without reading any of its files.
+  static Result<std::optional<AcceptedDir>> lock(const spool::Spool& spool,
+                                                 const std::string& name);
   Status load();
   std::string path() const;
 
@@ -62,5 +76,9 @@ class AcceptedDir {
   os::File lock_;
   std::optional<spool::AcceptedParcel> parcel_;  // always, once claimed
 };
+
+// Whether a failure to read a parcel or message says that what lies there is damaged, as opposed to
+// trouble of this process (memory, descriptors, permissions) or another release's work.
+bool is_damage(const Status& why);
 
 }  // namespace bsmtp::mda

@@ -7,6 +7,7 @@
 #include "common/mail/address.h"
 #include "common/mail/header.h"
 #include "common/mail/line.h"
+#include "mda/deliver/accepted_dir.h"
 
 namespace bsmtp::mda {
 namespace {
@@ -35,7 +36,34 @@ struct SevenBitScan final : Sink {
   bool seven_bit = true;
 };
 
+// Keeps its own failure apart from that of who is written to.
+class WatchedSource final : public Source {
+ public:
+  explicit WatchedSource(Source& from) : from_(from) {}
+  Result<std::size_t> read(std::span<char> out) override {
+    auto got = from_.read(out);
+    failure = got.status();
+    return got;
+  }
+  Status failure;
+
+ private:
+  Source& from_;
+};
+
 }  // namespace
+
+Result<std::string> plain_digest(const spool::ItemReader& item) {
+  digest::Sha256Sink digest(nullptr);
+  TRY(copy(*item.plain_text(), digest).status());
+  return digest.hex();
+}
+
+Status text_damage(const spool::ItemReader& item, const std::string& text_digest) {
+  return Status::temporary(
+      "4.3.0", str_cat({item.path(), ": a message is not as it was accepted (SHA-256 is not ",
+                        printable(text_digest, 64), " any more); look at the disk"}));
+}
 
 std::string handover_lines(const spool::AcceptedMeta& meta, std::uint64_t index,
                            const std::string& host, TimePoint now) {
@@ -57,14 +85,24 @@ Status write_handover(const spool::ItemReader& item, const std::string& lines,
   TRY(out.write(lines));
   mail::HeaderFilter filter(out, true, mail::remove_authentication_results({authserv_id}));
   TextDigest digest(filter);
-  const auto text = item.stuffed_text();
-  TRY(copy(*text, digest).status());
-  if (digest.hex() != text_digest) {
-    damage = Status::temporary(
-        "4.3.0", str_cat({item.path(), ": a message is not as it was accepted (SHA-256 is not ",
-                          printable(text_digest, 64), " any more); look at the disk"}));
+  const auto stuffed = item.stuffed_text();
+  WatchedSource text(*stuffed);
+  const Status copied = copy(text, digest).status();
+  if (!text.failure.is_ok()) {
+    damage = is_damage(text.failure) ? text.failure : Status::ok();
+    return text.failure;
+  }
+  if (copied.is_temporary()) {
+    return copied;
+  }
+  // What no mail can carry cannot have been accepted so.
+  TRY_ASSIGN(const std::string found,
+             copied.is_ok() ? Result<std::string>(digest.hex()) : plain_digest(item));
+  if (found != text_digest) {
+    damage = text_damage(item, text_digest);
     return damage;
   }
+  TRY(copied);
   return filter.finish();
 }
 

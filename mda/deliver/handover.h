@@ -20,9 +20,13 @@ namespace bsmtp::mda {
 std::string handover_lines(const spool::AcceptedMeta& meta, std::uint64_t index,
                            const std::string& host, TimePoint now);
 
+// SHA-256 of the unstuffed text; and what is said when it is not `text_digest`.
+Result<std::string> plain_digest(const spool::ItemReader& item);
+Status text_damage(const spool::ItemReader& item, const std::string& text_digest);
+
 // The stuffed text of `item` as it goes out, into `out`. Sets `damage` and fails with it, temporary
-// 4.3.0, when the text is not the one that was accepted: its SHA-256 is not `text_digest`. That is
-// known at its end only, so no end dot may follow.
+// 4.3.0, when the text cannot be read or is not the one that was accepted: its SHA-256 is not
+// `text_digest`. That is known at its end only, so no end dot may follow.
 Status write_handover(const spool::ItemReader& item, const std::string& lines,
                       const std::string& authserv_id, const std::string& text_digest, Sink& out,
                       Status& damage);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/base/text.h"
+#include "common/base/units.h"
 #include "common/log/events.h"
 #include "mda/deliver/parcel_note.h"
 #include "mda/notice/back_off.h"
@@ -32,6 +33,9 @@ void ParcelKeeper::load(const std::string& name) {
   if (!opened.is_ok()) {
     shared_.trouble = true;
     log::alarm(name, opened.status().text());
+    if (const Status told = give_up(name, dir.status()); !told.is_ok()) {
+      log::trouble(name, told);
+    }
   }
   if (!opened.is_ok() || !opened.value()) {
     // Trouble, or somebody else's lock: it is still there, and no event will say so again.
@@ -72,7 +76,7 @@ Result<bool> ParcelKeeper::open_parcel(AcceptedDir dir) {
   }
   if (known == ledger::ParcelKnown::kDone) {
     log::parcel_duplicate(record.parcel_id, record.peer, meta.queue_id);
-    TRY(dir.remove());
+    TRY(put_away(dir, 0));
     return false;
   }
   if (known == ledger::ParcelKnown::kBuried) {
@@ -92,11 +96,50 @@ Result<bool> ParcelKeeper::open_parcel(AcceptedDir dir) {
     TRY(shared_.journal.run([&](ledger::Ledger& ledger) {
       return ledger.finish_parcel(record.peer, record.parcel_id);
     }));
-    TRY(parcel->dir.remove());
+    TRY(put_away(parcel->dir, 0));
     return false;
   }
   shared_.queue.opened(name, std::move(parcel));
   return true;
+}
+
+Status ParcelKeeper::give_up(const std::string& name, const Status& why) {
+  if (why.is_ok() || !is_damage(why)) {
+    return Status::ok();
+  }
+  const TimePoint now = shared_.clock.now();
+  TRY_ASSIGN(const TimePoint written, AcceptedDir::written_at(shared_.spool, name));
+  if (now < written + shared_.config->delivery_expire) {
+    return Status::ok();
+  }
+  const auto named = *spool::parse_accepted_directory_name(name);
+  // Told first: repeated after a crash, its line stands twice.
+  TRY(shared_.notices.limit().withhold(
+      named.peer, str_cat({format_rfc5322(now), "  unreadable  parcel ", named.parcel_id,
+                           "  set aside as a whole, to held/: ", why.text()})));
+  TRY_ASSIGN(const auto place, AcceptedDir::set_broken_aside(shared_.spool, name));
+  if (place) {
+    log::alarm(named.parcel_id,
+               str_cat({"peer ", named.peer,
+                        ": past its time for delivery and still damaged, so given up; nobody but ",
+                        "the postmaster is told; it lies in ", *place,
+                        ": look at the disk, tell the senders whom you find there"}));
+  }
+  return Status::ok();
+}
+
+Status ParcelKeeper::put_away(AcceptedDir& dir, std::uint64_t lost) {
+  // `damaged` was noted before anybody was told; a crash since then has forgotten `lost`.
+  if (lost == 0 && (dir.deferral().damaged == 0 || !dir.has_damage())) {
+    return dir.remove();
+  }
+  TRY_ASSIGN(const std::string place, dir.set_aside());
+  log::alarm(dir.meta().parcel_id,
+             str_cat({"peer ", dir.meta().peer,
+                      ": messages of it were damaged on this host's disk and are given up; their ",
+                      "senders, or the postmaster, are told; the parcel lies in ", place,
+                      ": look at the disk, then remove it"}));
+  return Status::ok();
 }
 
 void ParcelKeeper::log_ambiguous(const AcceptedDir& dir,
@@ -115,12 +158,12 @@ void ParcelKeeper::conclude(OpenParcel& parcel) {
     status = shared_.journal.run(
         [&](ledger::Ledger& ledger) { return ledger.finish_parcel(meta.peer, meta.parcel_id); });
     if (status.is_ok()) {
-      status = parcel.dir.remove();
+      status = put_away(parcel.dir, parcel.lost);
     }
   } else {
     spool::Deferral state = parcel.dir.deferral();
     ++state.attempts;
-    state.damaged = parcel.damaged;
+    state.damaged = parcel.damaged + parcel.lost;
     state.next = shared_.clock.now() + back_off(state.attempts, shared_.config->retry_initial,
                                                 shared_.config->retry_maximum);
     status = parcel.dir.defer(state, parcel.finished);

@@ -165,10 +165,11 @@ void ParcelQueue::set_aside(const Job& job) {
   settled(job, false);
 }
 
-void ParcelQueue::settled(const Job& job, bool finished) {
+void ParcelQueue::settled(const Job& job, bool finished, bool lost) {
   const std::lock_guard<std::mutex> lock(mutex_);
   OpenParcel& parcel = *job.parcel;
   (finished ? parcel.finished : parcel.unfinished).push_back(job.message);
+  parcel.lost += lost ? 1 : 0;
   --parcel.in_work;
   if (parcel.in_work == 0 && parcel.todo.empty()) {
     settled_.push_back(job.parcel);  // stays given out until forget()

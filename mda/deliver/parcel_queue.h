@@ -36,6 +36,7 @@ struct OpenParcel {
   std::vector<std::uint64_t> finished;
   std::vector<std::uint64_t> unfinished;
   std::uint64_t damaged = 0;                 // of the unfinished: cannot be read
+  std::uint64_t lost = 0;                    // of the finished: damaged, given up
   std::map<std::uint64_t, unsigned> broken;  // message -> connections lost on it
 };
 
@@ -70,7 +71,7 @@ class ParcelQueue {
   // peer's other open parcels.
   void give_back(const Job& job, bool first);
   // After the parcel's last message the keeper is given it to conclude and forget().
-  void settled(const Job& job, bool finished);
+  void settled(const Job& job, bool finished, bool lost = false);
   // The same for a message that cannot be read: it stays unfinished.
   void set_aside(const Job& job);
   // How often the connection broke on this message, this time included.

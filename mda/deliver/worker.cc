@@ -176,8 +176,11 @@ void DeliveryWorker::deliver(const ParcelQueue::Job& job) {
   Attempt attempt;
   attempt.job = job;
   if (Status status = prepare(attempt); !status.is_ok()) {
-    unreadable(job, status);
-    return;
+    if (!is_damage(status) || !is_lost(job)) {
+      unreadable(job, status);
+      return;
+    }
+    rescue(attempt, status);
   }
   if (!shared_.queue.own_keys(meta_of(job).peer, attempt.owned_keys)) {
     // The same message is just being delivered from another parcel: look again when it is done.
@@ -192,7 +195,10 @@ void DeliveryWorker::deliver(const ParcelQueue::Job& job) {
     return;
   }
   log_duplicates(attempt);
-  if (has_work(attempt)) {
+  if (attempt.lost) {
+    flush();
+    give_up(std::move(attempt));
+  } else if (has_work(attempt)) {
     hand_over(std::move(attempt));
   } else {
     flush();
@@ -207,14 +213,19 @@ Status DeliveryWorker::prepare(Attempt& attempt) {
     return item.status();
   }
   attempt.item.emplace(std::move(item).value());
+  plan(attempt, attempt.item->envelope());
+  // Nothing of what will be given up goes to the host MTA: that could only leave doubt.
+  return is_lost(job) ? check_text(attempt) : Status::ok();
+}
+
+void DeliveryWorker::plan(Attempt& attempt, const mail::Envelope& envelope) {
+  const ParcelQueue::Job& job = attempt.job;
   const spool::AcceptedMessage& message = meta_of(job).messages.at(message_index(job) - 1);
-  attempt.states = plan_recipients(attempt.item->envelope(), message);
+  attempt.states = plan_recipients(envelope, message);
   for (RecipientState& state : attempt.states) {
-    state.key = recipient_key(attempt.item->envelope().sender, state.recipient.address,
-                              message.text_digest);
+    state.key = recipient_key(envelope.sender, state.recipient.address, message.text_digest);
     attempt.owned_keys.push_back(state.key);
   }
-  return Status::ok();
 }
 
 Status DeliveryWorker::open_reader() {

@@ -45,7 +45,10 @@ class DeliveryWorker {
     std::optional<spool::ItemReader> item;
     std::optional<mail::Envelope> envelope;  // of the transaction, once it was asked for
     std::vector<RecipientState> states;
-    Status damage;  // of the text, found while it was sent
+    Status damage;      // what cannot be read, or of the text: is not as it was accepted
+    bool lost = false;  // damaged and past its time: its sender is told
+    // Of a lost one without `item`; nullopt: that cannot be read either, nobody can be told.
+    std::optional<mail::Envelope> rescued;
     std::vector<std::string> owned_keys;
     std::vector<std::string> duplicates;  // recipients that another parcel has served
     ledger::Journal::Ticket gate;         // of the note that it is under way
@@ -67,6 +70,15 @@ class DeliveryWorker {
   const mail::Envelope& envelope_of(Attempt& attempt) const;
   void log_duplicates(const Attempt& attempt) const;
   Status prepare(Attempt& attempt);
+  void plan(Attempt& attempt, const mail::Envelope& envelope);
+  // Whether a message is given up if it is damaged: its time is over, and an earlier attempt, too,
+  // found damage in its parcel.
+  bool is_lost(const ParcelQueue::Job& job) const;
+  Status check_text(const Attempt& attempt) const;
+  // Of what cannot be prepared: at least its envelope.
+  void rescue(Attempt& attempt, const Status& why);
+  // Fails all that is not settled yet, and settles it.
+  void give_up(Attempt attempt);
   Status open_reader();
   Status look_up(Attempt& attempt);
   bool has_work(const Attempt& attempt) const;
@@ -80,6 +92,9 @@ class DeliveryWorker {
                       const std::vector<RecipientState*>& refused);
   Status note_refused(const Attempt& attempt);
   Status write_notices(const Attempt& attempt);
+  Status tell_postmaster(const Attempt& attempt);
+  Status write_report(const Attempt& attempt, NoticeKind kind,
+                      const std::vector<DsnRecipient>& recipients);
   void log_results(const Attempt& attempt) const;
   void unreadable(const ParcelQueue::Job& job, const Status& why);
   void mta_down(Attempt attempt, const Status& why);

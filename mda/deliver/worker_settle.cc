@@ -273,7 +273,7 @@ void DeliveryWorker::complete(Attempt attempt) {
     return;
   }
   attempt.item.reset();  // before the keeper removes the parcel
-  shared_.queue.settled(attempt.job, attempt.finished);
+  shared_.queue.settled(attempt.job, attempt.finished, attempt.lost);
 }
 
 void DeliveryWorker::settle(Attempt attempt) {
@@ -331,23 +331,24 @@ Status DeliveryWorker::write_notices(const Attempt& attempt) {
   const TimePoint now = shared_.clock.now();
   const spool::AcceptedMeta& meta = meta_of(attempt.job);
   const bool late = now >= meta.accepted + shared_.config->delay_warning;
+  if (attempt.lost && !attempt.item && !attempt.rescued) {
+    return tell_postmaster(attempt);
+  }
   if (groups.empty() && relayed.empty() && !late) {
     return Status::ok();
   }
-  const NoticeSubject subject = subject_of(attempt);
-  const std::uint64_t octets = message_of(attempt.job).text_bytes;
   if (!groups.empty()) {
     TRY(note_refused(attempt));
   }
   for (const FailureGroup& group : groups) {
-    TRY(write_dsn(subject, group.kind, *attempt.item, octets, group.recipients));
+    TRY(write_report(attempt, group.kind, group.recipients));
   }
   if (!relayed.empty()) {
-    TRY(write_dsn(subject, NoticeKind::kRelayed, *attempt.item, octets, relayed));
+    TRY(write_report(attempt, NoticeKind::kRelayed, relayed));
   }
   if (late) {
     for (const DsnRecipient& recipient : delayed_recipients(attempt.states, remote)) {
-      TRY(write_dsn(subject, NoticeKind::kDelay, *attempt.item, octets, {recipient}));
+      TRY(write_report(attempt, NoticeKind::kDelay, {recipient}));
     }
   }
   return Status::ok();
@@ -371,14 +372,6 @@ void DeliveryWorker::log_results(const Attempt& attempt) const {
       log::delivery_deferred(meta.parcel_id, meta.peer, index, address, state.status);
     }
   }
-}
-
-void DeliveryWorker::unreadable(const ParcelQueue::Job& job, const Status& why) {
-  // One bad message keeps its parcel in deferred/, the other messages go on.
-  log::alarm(str_cat({meta_of(job).parcel_id, ".", std::to_string(job.message)}),
-             str_cat({"message cannot be read, the others go on: ", why.text()}));
-  flush();
-  shared_.queue.set_aside(job);
 }
 
 void DeliveryWorker::mta_down(Attempt attempt, const Status& why) {

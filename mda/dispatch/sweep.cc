@@ -12,10 +12,12 @@ namespace {
 constexpr std::uint64_t kRowsAtOnce = 10000;
 constexpr std::size_t kWithheldLines = 200;
 constexpr const char* kWithheldLetter =
-    "Mail that came out of this peer's parcels failed, and its senders got no\n"
-    "report: dsn-for does not name their domain, or dsn-limit was reached in that\n"
-    "hour. At most one such letter is sent an hour. The log has all of them under\n"
-    "the event dsn-withheld.\n\n";
+    "Mail of this peer failed, and its senders got no report. Each line says why:\n"
+    "dsn-for     does not name the sender's domain (log: dsn-withheld)\n"
+    "dsn-limit   was reached in that hour (log: dsn-withheld)\n"
+    "unreadable  it was damaged on this host's disk, so that nobody knows whom to\n"
+    "            tell; it lies in held/ of the peer (log: alarm, held)\n"
+    "At most one such letter is sent an hour. The log has all of them.\n\n";
 
 std::string first_lines(const std::string& text) {
   std::string out;
@@ -94,7 +96,7 @@ class Sweeper {
     }
   }
 
-  // The DSNs that dsn-for and dsn-limit withheld, once an hour.
+  // Failures whose senders were not told, once an hour.
   void withheld(const std::string& peer) {
     const auto lines = context_.notices.limit().to_tell(peer);
     if (!lines.is_ok() || !lines->has_value()) {

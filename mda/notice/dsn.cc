@@ -292,7 +292,7 @@ Result<std::string> format_dsn(const DsnRequest& request) {
     // The header block ends with an empty line that belongs to the message.
     const std::string whole = str_cat({request.original_header, "\r\n", request.original_body});
     out += part(boundary, global ? "message/global" : "message/rfc822", whole);
-  } else {
+  } else if (!request.original_header.empty()) {
     out += part(boundary, global ? "message/global-headers" : "text/rfc822-headers",
                 request.original_header);
   }

@@ -99,6 +99,10 @@ Result<std::optional<std::string>> DsnLimit::to_tell(const std::string& peer) {
     TRY(moved);
   }
   TRY_ASSIGN(std::string text, os::read_file(ops, telling, 2 * kMaxWithheld));
+  if (text.empty()) {  // its writer died before the first line
+    TRY(ops.unlink(telling));
+    return std::optional<std::string>();
+  }
   return std::optional<std::string>(std::move(text));
 }
 

@@ -90,6 +90,25 @@ Status withhold(const NoticeSubject& subject, NoticeKind kind, const DsnRequest&
   return Status::ok();
 }
 
+void take_what_is_there(const Original& original, std::uint64_t cap, DsnRequest& request) {
+  if (original.damaged) {
+    request.envelope.ret = "HDRS";
+  }
+  // No report waits for a disk that cannot be read.
+  if (original.text != nullptr &&
+      !take_original(*original.text, original.octets, cap, request).is_ok()) {
+    request.original_header.clear();
+    request.original_body.clear();
+    request.full = false;
+  }
+}
+
+Status put_dsn(const NoticeSubject& subject, const DsnRequest& request) {
+  TRY_ASSIGN(const std::string text, format_dsn(request));
+  return subject.store.put(request.notice_id, dsn_envelope(request), text,
+                           notice_kind_name(request.kind), subject.parcel_id);
+}
+
 // Attempts of notices stand beside those of parcels; no peer has such a name.
 constexpr std::string_view kNoPeer = "*";
 
@@ -207,6 +226,11 @@ std::string dsn_id(const NoticeSubject& subject, NoticeKind kind,
 
 Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::ItemReader& item,
                  std::uint64_t text_bytes, const std::vector<DsnRecipient>& recipients) {
+  return write_dsn(subject, kind, item.envelope(), {item.plain_text(), text_bytes}, recipients);
+}
+
+Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const mail::Envelope& envelope,
+                 const Original& original, const std::vector<DsnRecipient>& recipients) {
   DsnRequest request;
   for (const DsnRecipient& r : recipients) {
     if (wants_notice(r.recipient.notify, kind)) {
@@ -218,7 +242,7 @@ Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::Ite
   if (request.recipients.empty()) {
     return Status::ok();
   }
-  request.envelope = item.envelope();
+  request.envelope = envelope;
   const std::string& sender = request.envelope.sender;
   if (sender.empty() || is_tunnels_own(subject.config, sender)) {
     const bool lost = kind == NoticeKind::kFailure || kind == NoticeKind::kUnknown;
@@ -237,12 +261,15 @@ Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::Ite
   request.now = subject.now;
   request.will_retry_until =
       subject.retry_until.value_or(subject.arrival + subject.config.delivery_expire);
-  const auto source = item.plain_text();
-  TRY(take_original(*source, text_bytes, subject.config.dsn_return_bytes, request));
-  std::string text;
-  TRY_ASSIGN(text, format_dsn(request));
-  Status status = subject.store.put(request.notice_id, dsn_envelope(request), text,
-                                    notice_kind_name(kind), subject.parcel_id);
+  take_what_is_there(original, subject.config.dsn_return_bytes, request);
+  Status status = put_dsn(subject, request);
+  if (status.is_permanent() && !request.original_header.empty()) {
+    // Damage may have made of the message what no mail can carry: then the report goes alone.
+    request.original_header.clear();
+    request.original_body.clear();
+    request.full = false;
+    status = put_dsn(subject, request);
+  }
   if (status.is_permanent()) {
     // A sender address that cannot be written as an envelope: nobody can be told.
     log::alarm(request.notice_id,

@@ -6,12 +6,15 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "common/base/status.h"
+#include "common/base/stream.h"
 #include "common/config/config.h"
 #include "common/ledger/journal.h"
 #include "common/spool/item.h"
@@ -83,11 +86,21 @@ struct NoticeSubject {
 std::string dsn_id(const NoticeSubject& subject, NoticeKind kind,
                    const std::vector<DsnRecipient>& recipients);
 
+// The message that a DSN is about, as far as it comes back in it.
+struct Original {
+  std::unique_ptr<Source> text;  // unstuffed; null: it cannot be read
+  std::uint64_t octets = 0;
+  // Not as it was accepted: at most its header comes back, and that only if mail can carry it.
+  bool damaged = false;
+};
+
 // Writes what the recipients' NOTIFY asks for: one DSN for all of `recipients` under an id made
 // from parcel, message, their addresses and the kind. A null sender gets nothing, nor does one that
 // is the tunnel's own (gateway_address.h): a failure is then told to the postmaster, at most one
 // letter an hour and peer. What dsn-for or dsn-limit withhold goes into the postmaster's digest
 // when it is a failure; other kinds are left out.
+Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const mail::Envelope& envelope,
+                 const Original& original, const std::vector<DsnRecipient>& recipients);
 Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::ItemReader& item,
                  std::uint64_t text_bytes, const std::vector<DsnRecipient>& recipients);
 

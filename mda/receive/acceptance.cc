@@ -78,6 +78,7 @@ Result<spool::AcceptedMeta> Acceptance::make_meta(const Commit& commit) {
     message.text_digest = written.text_digest;
     message.text_bytes = written.text_bytes;
     message.item_bytes = written.item_bytes;
+    message.head_digest = written.head_digest;
     message.refused =
         authorise(*commit.config, *commit.peer, envelope, written.received, commit.route);
     for (const auto& refusal : message.refused) {

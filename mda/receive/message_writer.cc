@@ -25,6 +25,7 @@ mail::HeaderScanner::Options scanner_options() {
 
 struct MessageWriter::Open {
   std::uint64_t offset = 0;
+  std::string head_digest;
   mail::HeaderScanner scanner{scanner_options()};
   digest::Sha256Sink digest{nullptr};
   mail::Unstuffer plain{digest};
@@ -55,6 +56,7 @@ Status MessageWriter::begin_message(const mail::Envelope& envelope, std::size_t 
   TRY(make_file());
   open_ = std::make_unique<Open>();
   open_->offset = sink_->count();
+  open_->head_digest = digest::sha256_hex(head);
   return sink_->write(head);
 }
 
@@ -73,8 +75,8 @@ Status MessageWriter::end_message(const mail::TextFacts& facts) {
   }
   TRY(open_->scanner.finish());
   TRY(sink_->write(".\r\n"));
-  messages_.push_back({open_->digest.hex(), facts.octets, open_->scanner.received(), open_->offset,
-                       sink_->count() - open_->offset});
+  messages_.push_back({open_->digest.hex(), open_->head_digest, facts.octets,
+                       open_->scanner.received(), open_->offset, sink_->count() - open_->offset});
   open_.reset();
   return Status::ok();
 }

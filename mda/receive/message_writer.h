@@ -19,6 +19,7 @@ namespace bsmtp::mda {
 
 struct WrittenMessage {
   std::string text_digest;       // SHA-256 of the unstuffed CRLF text, hex
+  std::string head_digest;       // of its transaction's octets before the text, hex
   std::uint64_t text_bytes = 0;  // of that text
   std::uint64_t received = 0;    // Received fields of its header
   std::uint64_t offset = 0;      // of its transaction in the file

@@ -1,8 +1,8 @@
-// The life of an accepted parcel under faults: every file call of putting it off and of ending it
-// fails, or is the last one before the process dies or the power goes. Promises held to: until it
-// is over it is found under exactly one of its two names, whole, with the second message still to
-// do; what was answered "put off" is known as such after a power cut; nothing is ever removed for
-// a fault.
+// The life of an accepted parcel under faults: every file call of putting it off and of ending it,
+// by removing it or, damaged, by setting it aside, fails, or is the last one before the process
+// dies or the power goes. Promises held to: until it is over it is found under exactly one of its
+// two names, whole, with the second message still to do; what was answered "put off" is known as
+// such after a power cut; nothing is ever removed for a fault.
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -64,15 +64,20 @@ class Gateway {
 struct Life {
   std::uint64_t put_off = 0;  // how often it was told so
   bool removing = false;
+  bool damaged = false;  // it is set aside in the end
 };
+const std::string kHeld = "/peers/remote1/held";
 
-// The first message is delivered; the second is put off twice, then delivered, too.
+// The first message is delivered; the second is put off twice, then delivered or given up, too.
 Status live(FaultyFileOps& ops, const std::string& root, Life& life) {
   TRY_ASSIGN(const Spool spool, Spool::open(ops, root));
   for (std::uint64_t round = 1; round <= 3; ++round) {
     TRY_ASSIGN(auto dir, AcceptedDir::claim(spool, kName));
     if (!dir) {
       return Status::temporary("4.3.0", "nobody else is there, but it was not to be had");
+    }
+    if (round == 3 && life.damaged) {
+      return dir->set_aside().status();
     }
     if (round == 3) {
       life.removing = true;
@@ -95,6 +100,14 @@ void expect_promises(const std::string& root, const Life& life, const std::strin
   ASSERT_TRUE(accepted.is_ok() && deferred.is_ok());
   const std::size_t places = accepted->size() + deferred->size();
   EXPECT_LE(places, 1U);
+  if (places == 0 && life.damaged) {
+    ASSERT_EQ(test::names_in(root + kHeld), std::vector<std::string>{kId + ".parcel"}) << "lost";
+    const std::string held = str_cat({root, kHeld, "/", kId, ".parcel"});
+    EXPECT_EQ(test::slurp(held + "/messages"), str_cat({kFirst, kSecond}));
+    EXPECT_EQ(test::names_in(held).size(), 3U);
+    return;
+  }
+  EXPECT_EQ(test::names_in(root + kHeld), std::vector<std::string>{});
   if (places == 0) {
     EXPECT_TRUE(life.removing) << "lost";
     return;
@@ -114,10 +127,10 @@ void expect_promises(const std::string& root, const Life& life, const std::strin
   EXPECT_EQ(text.take(), kText);
 }
 
-std::uint64_t calls_of_a_life() {
+std::uint64_t calls_of_a_life(bool damaged) {
   const Gateway gateway;
   FaultyFileOps ops(gateway.root());
-  Life life;
+  Life life{.damaged = damaged};
   const Status status = live(ops, gateway.root(), life);
   EXPECT_TRUE(status.is_ok()) << status.text();
   EXPECT_EQ(test::names_in(gateway.root() + "/inbound/deferred"), std::vector<std::string>{});
@@ -125,15 +138,20 @@ std::uint64_t calls_of_a_life() {
   return ops.calls();
 }
 
-TEST(DeliverCrash, DeathAtEveryCallKeepsTheParcel) {
-  const std::uint64_t calls = calls_of_a_life();
+class DeliverCrash : public ::testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(Ends, DeliverCrash, ::testing::Bool(), [](const auto& test) {
+  return std::string(test.param ? "SetAside" : "Removed");
+});
+
+TEST_P(DeliverCrash, DeathAtEveryCallKeepsTheParcel) {
+  const std::uint64_t calls = calls_of_a_life(GetParam());
   ASSERT_GT(calls, 30U);
   for (std::uint64_t n = 1; n <= calls; ++n) {
     for (const Survival survival : test::kSurvivals) {
       Gateway gateway;
       FaultyFileOps ops(gateway.root());
       ops.stop_at(n);
-      Life life;
+      Life life{.damaged = GetParam()};
       ASSERT_FALSE(live(ops, gateway.root(), life).is_ok());
       expect_promises(gateway.after_cut(ops, survival), life,
                       str_cat({ops.trace().at(n - 1), ", call ", std::to_string(n), ", survival ",
@@ -142,14 +160,14 @@ TEST(DeliverCrash, DeathAtEveryCallKeepsTheParcel) {
   }
 }
 
-TEST(DeliverCrash, OneFailingCallKeepsTheParcel) {
-  const std::uint64_t calls = calls_of_a_life();
+TEST_P(DeliverCrash, OneFailingCallKeepsTheParcel) {
+  const std::uint64_t calls = calls_of_a_life(GetParam());
   for (const int error : {EIO, ENOSPC}) {
     for (std::uint64_t n = 1; n <= calls; ++n) {
       Gateway gateway;
       FaultyFileOps ops(gateway.root());
       ops.fail_at(n, error);
-      Life life;
+      Life life{.damaged = GetParam()};
       const Status status = live(ops, gateway.root(), life);
       const std::string where = str_cat({ops.trace().at(n - 1), ", call ", std::to_string(n)});
       EXPECT_TRUE(status.is_ok() || status.is_temporary()) << where << status.text();

@@ -179,6 +179,73 @@ class FaultsOfManyThreads(Faults):
     workers = 3
 
 
+class FaultsOfDamage(Faults):
+    """A parcel past its time with a message whose text is damaged, and one whose envelope is."""
+
+    every = EVERY if EVERY == 1 else 2 * EVERY
+
+    def setUp(self):
+        super().setUp()
+        shutil.copytree(self.empty, self.site.spool)
+        self.parcel = self.site.accept(
+            [("<%s@domain.co.uk>" % n, ["<%s@domain.com>" % n], text_of(n)) for n in ("ok", "bad",
+                                                                                     "env")])
+        path = "%s/inbound/accepted/remote1.%s/messages" % (self.site.spool, self.parcel)
+        with open(path, "rb") as file:
+            octets = file.read()
+        with open(path, "wb") as file:
+            file.write(octets.replace(b"body of bad", b"body of bat").replace(b"<env@", b"<enw@"))
+        self.site.once(expect=None)
+        self.site.accepted_before(6 * 86400)
+        shutil.rmtree(self.empty)
+        os.rename(self.site.spool, self.empty)
+
+    def fresh(self):
+        shutil.rmtree(self.site.spool, ignore_errors=True)
+        shutil.copytree(self.empty, self.site.spool)
+        for server in (self.submit, self.resubmit):
+            server.messages.clear()
+
+    def recover(self):
+        log = ""
+        for _ in range(3):  # told; the digest of that run; whatever a fault put off
+            self.site.set_next(-1, "inbound", "deferred")
+            log += self.site.once(expect=None)
+        return log
+
+    def check(self, log, where):
+        self.assertEqual(self.resubmit.taken(), [], where)
+        reports, letters = [], []
+        for message in self.submit.taken():
+            parsed = email.message_from_bytes(message["text"], policy=email.policy.default)
+            if parsed.get_content_type() == "multipart/report":
+                self.assertIn("bad@domain.com", str(parsed), where)
+                self.assertIn("Status: 5.3.0", str(parsed), where)
+                reports.append(message["rcpts"][0])
+            else:
+                self.assertIn("parcel %s message 3" % self.parcel, str(parsed), where)
+                letters.append(message["rcpts"][0])
+        self.assertEqual(set(reports), {"RCPT TO:<bad@domain.co.uk> NOTIFY=NEVER"},
+                         where + "\n" + log)
+        self.assertEqual(len(set(letters)), 1, "%s: %s\n%s" % (where, letters, log))
+        if len(reports) > 1:
+            self.assertIn("outcome=ambiguous", log, where)
+        self.assertEqual(self.site.names("peers", "remote1", "held"), [self.parcel + ".parcel"],
+                         where + "\n" + log)
+        for place in (("inbound", "accepted"), ("inbound", "deferred"), ("notices", "ready")):
+            self.assertEqual([n for n in self.site.names(*place) if re.search("[0-9a-f]{44}", n)],
+                             [], "%s: %s\n%s" % (where, "/".join(place), log))
+        self.assertEqual(self.site.ledger("select count(*) from attempt"), [(0,)], where)
+        self.assertEqual(self.site.ledger("select count(*), min(done) from parcel"), [(1, 1)],
+                         where)
+        self.assertEqual(self.site.ledger("select outcome, count(*) from recipient group by 1"),
+                         [(1, 1), (2, 1)], where)
+
+    def settle(self, told, fault, trace, where):
+        log = told.stderr.decode()
+        self.check(log + "--- restarted\n" + self.recover(), where)
+
+
 del FaultCase  # has no tests of its own
 if __name__ == "__main__":
     unittest.main()

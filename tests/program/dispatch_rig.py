@@ -258,8 +258,9 @@ class Gateway:
         os.rename(base + "/tmp/" + name, base + "/incoming/" + name)
         return name
 
-    def accept(self, messages, peer="remote1", parcel=None, digest=None, accepted=None):
-        """`messages`: (mail, rcpts, text[, refused lines]). As bsmtp-in leaves a parcel."""
+    def accept(self, messages, peer="remote1", parcel=None, digest=None, accepted=None, heads=True):
+        """`messages`: (mail, rcpts, text[, refused lines]). As bsmtp-in leaves a parcel; without
+        `heads` as it did before it noted the digests of envelopes."""
         parcel = parcel or new_id()
         now = time.time() if accepted is None else accepted
         tmp = "%s/inbound/tmp/%s" % (self.spool, parcel)
@@ -272,8 +273,10 @@ class Gateway:
             for number, (mail, rcpts, text, *refused) in enumerate(messages, 1):
                 octets = item(mail, rcpts, text)
                 out.write(octets)
-                meta += "message: %06d %s %d %d\n" % (
-                    number, hashlib.sha256(crlf(text)).hexdigest(), len(crlf(text)), len(octets))
+                head = hashlib.sha256(octets[:octets.index(b"\r\nDATA\r\n") + 8]).hexdigest()
+                meta += "message: %06d %s %d %d%s\n" % (
+                    number, hashlib.sha256(crlf(text)).hexdigest(), len(crlf(text)), len(octets),
+                    " " + head if heads else "")
                 meta += "".join("refused: %06d %s\n" % (number, line) for line in refused)
         with open(tmp + "/meta", "w", encoding="ascii") as out:
             out.write(meta)

@@ -2,6 +2,7 @@
 parcels are made with nothing of ours: gzip, gpg and string formatting. What our programs accept
 is thereby what the documents say, not what our builder writes."""
 
+import hashlib
 import base64
 import datetime
 import gzip
@@ -120,10 +121,13 @@ class Keyring:
 def accepted_messages(directory):
     """The transactions in an accepted parcel's one file, cut as its meta says."""
     with open(directory + "/meta", encoding="utf-8") as found:
-        lengths = [int(line.split()[-1]) for line in found if line.startswith("message: ")]
+        lines = [line.split() for line in found if line.startswith("message: ")]
     with open(directory + "/messages", "rb") as found:
-        messages = [found.read(length) for length in lengths]
+        messages = [found.read(int(line[4])) for line in lines]
         assert found.read() == b"", "more octets than meta says"
+    for line, message in zip(lines, messages):
+        head = message[:message.index(b"\r\nDATA\r\n") + len(b"\r\nDATA\r\n")]
+        assert line[5] == hashlib.sha256(head).hexdigest(), "digest of the envelope"
     assert sorted(os.listdir(directory)) in (["messages", "meta"], ["messages", "meta", "state"])
     return messages
 

@@ -29,6 +29,29 @@ TEST(AcceptedMetaTest, RoundTrip) {
   EXPECT_FALSE(read->created);
 }
 
+TEST(AcceptedMetaTest, TheDigestOfAnEnvelopeMayBeMissing) {
+  AcceptedMeta m = meta();
+  m.messages[1].head_digest = std::string(64, 'e');
+  const std::string text = format_accepted_meta(m).value();
+  const auto read = parse_accepted_meta(text, "meta");
+  ASSERT_TRUE(read.is_ok()) << read.status().to_string();
+  EXPECT_EQ(read->messages[0].head_digest, "");
+  EXPECT_EQ(read->messages[1].head_digest, m.messages[1].head_digest);
+  EXPECT_EQ(format_accepted_meta(read.value()).value(), text);
+  const std::size_t at = text.find("eee");
+  for (const std::string& other :
+       {text.substr(0, at) + 'x' + text.substr(at + 1), text.substr(0, at) + text.substr(at + 1),
+        text.substr(0, text.size() - 1) + " x\n"}) {
+    EXPECT_EQ(parse_accepted_meta(other, "meta").status().code(), "4.3.0") << other;
+  }
+}
+
+TEST(AcceptedMetaTest, WhatAnotherReleaseWroteIsNotCalledDamage) {
+  const std::string text = format_accepted_meta(meta()).value();
+  EXPECT_EQ(parse_accepted_meta(text + "new-key: x\n", "meta").status().code(), "4.3.5");
+  EXPECT_EQ(parse_accepted_meta("version: 3\n" + text.substr(11), "meta").status().code(), "4.3.5");
+}
+
 TEST(AcceptedMetaTest, SaysWhetherAReceiptIsWanted) {
   AcceptedMeta m = meta();
   EXPECT_EQ(format_accepted_meta(m)->find("receipt"), std::string::npos);
