@@ -51,10 +51,12 @@ class Socket final : public Source, public Sink {
 
  private:
   Status wait_for(short events, std::chrono::milliseconds limit, std::string_view doing);
+  void acknowledge();
 
   UniqueFd fd_;
   std::string name_;
   std::chrono::milliseconds timeout_;
+  bool unanswered_ = false;  // something was read and nothing written since
 };
 
 }  // namespace bsmtp::os

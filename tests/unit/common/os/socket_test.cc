@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -87,6 +88,33 @@ TEST(Socket, TalksToAListener) {
   EXPECT_EQ(*socket->read(block), 8U);
   EXPECT_TRUE(socket->write("QUIT\r\n").is_ok());
   EXPECT_EQ(::recv(server.get(), block.data(), block.size(), 0), 6);
+}
+
+int delays_no_acknowledgement(const Socket& socket) {
+  int on = -1;
+  socklen_t size = sizeof on;
+  EXPECT_EQ(::getsockopt(socket.fd(), IPPROTO_TCP, TCP_QUICKACK, &on, &size), 0);
+  return on;
+}
+
+// Its rest may be held back there until then, 40 ms a time.
+TEST(Socket, WhoWaitsForMoreHasAcknowledgedWhatCame) {
+  const Listener listener;
+  auto socket = Socket::connect(listener.endpoint(), fast());
+  ASSERT_TRUE(socket.is_ok());
+  const UniqueFd server = listener.accept();
+  std::array<char, 10> block{};
+  // After some turns the system takes both sides for people who answer each other.
+  for (int turn = 0; turn < 20; ++turn) {
+    ASSERT_TRUE(socket->write("command").is_ok());
+    ASSERT_EQ(::recv(server.get(), block.data(), block.size(), 0), 7);
+    ASSERT_EQ(::send(server.get(), "250", 3, 0), 3);
+    ASSERT_EQ(*socket->read(block), 3U);
+  }
+  ASSERT_EQ(delays_no_acknowledgement(*socket), 0);
+  socket->set_timeout(milliseconds(5));  // before the system does it by itself
+  EXPECT_FALSE(socket->read(block).is_ok()) << "nothing more comes";
+  EXPECT_EQ(delays_no_acknowledgement(*socket), 1);
 }
 
 TEST(Socket, ASilentPeerIsTemporary442) {
