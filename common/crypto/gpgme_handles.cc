@@ -6,13 +6,18 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <mutex>
+#include <thread>
 
 #include "common/base/text.h"
 
 namespace bsmtp::crypto {
 namespace {
+
+constexpr std::chrono::seconds kLockPatience{60};
+constexpr std::chrono::milliseconds kLockPoll{10};
 
 constexpr std::size_t kMaxPassphrase = 1024;
 
@@ -68,10 +73,17 @@ Result<UniqueFd> lock_home(const std::string& home, HomeUse use) {
   if (!fd.valid()) {
     return Status::from_errno("GnuPG home " + home, errno);
   }
-  while (::flock(fd.get(), use == HomeUse::kRead ? LOCK_SH : LOCK_EX) != 0) {
-    if (errno != EINTR) {
+  const auto end = std::chrono::steady_clock::now() + kLockPatience;
+  while (::flock(fd.get(), (use == HomeUse::kRead ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
+    if (errno != EINTR && errno != EWOULDBLOCK) {
       return Status::from_errno("locking GnuPG home " + home, errno);
     }
+    if (std::chrono::steady_clock::now() >= end) {
+      return Status::temporary(
+          "4.3.0",
+          "GnuPG home " + home + " is in use for a minute; look for a gpg that hangs there");
+    }
+    std::this_thread::sleep_for(kLockPoll);
   }
   return fd;
 }

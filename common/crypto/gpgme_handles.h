@@ -34,9 +34,10 @@ using Key = std::unique_ptr<struct _gpgme_key, KeyRelease>;  // NOLINT: GPGME's 
 // First call initialises GPGME and makes the process ignore SIGPIPE: gpg may die while we write.
 Result<Context> new_context(const std::string& home);
 
-// Held while the home is read or written: gpg's own lock files are switched off in verify homes
-// (keyring.cc), and while it replaces a key ring there is none for a moment, which a reader would
-// take for a home without keys. Waits for others; ends with the descriptor.
+// Held while the home is read or written: gpg's own lock files are switched off (keyring.cc), and
+// while it replaces a key ring there is none for a moment, which a reader would take for a home
+// without keys. Ends with the descriptor. Waits a minute for others: temporary 4.3.0 then, because
+// a gpg of theirs may hang.
 enum class HomeUse { kRead, kWrite };
 Result<UniqueFd> lock_home(const std::string& home, HomeUse use);
 

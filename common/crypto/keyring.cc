@@ -24,9 +24,8 @@ constexpr std::string_view kGpgConf =
     "cert-digest-algo SHA256\n"
     "trust-model always\n"
     "no-auto-key-locate\n"
-    "no-auto-key-retrieve\n";
-constexpr std::string_view kVerifyConf =
-    "# Reading makes no files here. `bsmtpctl key import` has a lock of its own; gpg by hand has "
+    "no-auto-key-retrieve\n"
+    "# No lock files here. The programs of bsmtp-tunnel have a lock of their own; gpg by hand has "
     "none.\n"
     "lock-never\n";
 // gpg repeats the passphrase derivation for every signature; the file that holds the passphrase
@@ -173,19 +172,19 @@ std::string group_fingerprint(std::string_view fingerprint) {
   return out;
 }
 
-Status prepare_home(const std::string& home, HomeKind kind) {
+Status prepare_home(const std::string& home) {
   if (::mkdir(home.c_str(), 0700) != 0 && errno != EEXIST) {
     return Status::from_errno("making GnuPG home " + home, errno);
   }
   TRY(check_home(home));
-  TRY(write_if_absent(home + "/gpg.conf",
-                      str_cat({kGpgConf, kind == HomeKind::kVerify ? kVerifyConf : ""})));
+  TRY(write_if_absent(home + "/gpg.conf", kGpgConf));
   return write_if_absent(home + "/gpg-agent.conf", kAgentConf);
 }
 
 Result<KeyInfo> generate_key(const GenerateOptions& options) {
   TRY(check_generate(options));
-  TRY(prepare_home(options.home, HomeKind::kSign));
+  TRY(prepare_home(options.home));
+  TRY_ASSIGN(UniqueFd lock, lock_home(options.home, HomeUse::kWrite));
   TRY_ASSIGN(const Context context, new_context(options.home));
   Passphrase passphrase(options.passphrase_file);
   passphrase.attach(context.get());
@@ -205,6 +204,7 @@ Result<KeyInfo> generate_key(const GenerateOptions& options) {
     }
     return gpgme_trouble("making a key in " + options.home, error, "is the home writable?");
   }
+  lock.reset();
   const gpgme_genkey_result_t result = gpgme_op_genkey_result(context.get());
   TRY_ASSIGN(std::vector<KeyInfo> keys,
              list_keys(options.home, true, or_empty(result != nullptr ? result->fpr : nullptr)));
@@ -283,7 +283,7 @@ Result<KeyInfo> import_key(const std::string& home, const std::string& key_text,
                              "the file holds a SECRET key; whoever sent it must make a "
                              "new key and send only the public one");
   }
-  TRY(prepare_home(home, HomeKind::kVerify));
+  TRY(prepare_home(home));
   {
     TRY_ASSIGN(const UniqueFd lock, lock_home(home, HomeUse::kWrite));
     TRY_ASSIGN(const Context context, new_context(home));

@@ -43,11 +43,10 @@ std::string group_fingerprint(std::string_view fingerprint);
 
 // Makes `home` (0700) with gpg.conf (digest-algo SHA256, no key look-ups) and gpg-agent.conf when
 // they are not there; existing files stay. The parent directory must exist.
-// kVerify: gpg makes no lock files there (lock-never), so that reading it writes nothing: an error
-// of the disk, which would have gpg wait for its lock for ever, cannot hold a verification up. The
-// functions here and the Verifier have a lock of their own.
-enum class HomeKind { kSign, kVerify };
-Status prepare_home(const std::string& home, HomeKind kind);
+// gpg makes no lock files there (lock-never), so that reading it writes nothing: a full disk, an
+// error of it or a dead process's lock, for which gpg would wait for ever, cannot hold a signature
+// or a verification up. The functions here, Signer and Verifier have a lock of their own.
+Status prepare_home(const std::string& home);
 
 struct GenerateOptions {
   std::string home;

@@ -79,6 +79,7 @@ Result<Signer> Signer::open(const SignerOptions& options) {
   TRY(check_home(options.home));
   auto impl = std::make_unique<Impl>(options);
   TRY_ASSIGN(impl->options.fingerprint, normalize_fingerprint(options.fingerprint));
+  TRY_ASSIGN(const UniqueFd lock, lock_home(options.home, HomeUse::kRead));
   TRY_ASSIGN(impl->context, new_context(options.home));
   gpgme_ctx_t context = impl->context.get();
   TRY_ASSIGN(const Key key, find_key(context, impl->options.fingerprint, true));
@@ -139,6 +140,7 @@ Result<std::string> Signer::Impl::sign(gpgme_data_t data) {
 }
 
 Result<std::string> Signer::sign(Source& data) {
+  TRY_ASSIGN(const UniqueFd lock, lock_home(impl_->options.home, HomeUse::kRead));
   TRY_ASSIGN(const auto source, SourceData::make(data));
   auto signature = impl_->sign(source->get());
   if (!source->failure().is_ok()) {

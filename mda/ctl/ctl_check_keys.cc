@@ -44,8 +44,7 @@ Status writable(const std::string& path) {
 }
 
 // Of a home that an earlier build, or somebody else, has made.
-void check_verify_locks(const config::Config& config, Findings& findings) {
-  const std::string home = config.verify_home();
+void check_locks(const std::string& about, const std::string& home, Findings& findings) {
   const std::string file = home + "/gpg.conf";
   const auto text = as_owner_of(home, [&]() -> Result<std::string> {
     TRY_ASSIGN(const bool there, os::exists(os::real_file_ops(), file));
@@ -57,7 +56,7 @@ void check_verify_locks(const config::Config& config, Findings& findings) {
   const auto lines = split(*text, '\n');
   if (std::none_of(lines.begin(), lines.end(),
                    [](std::string_view line) { return trim(line) == "lock-never"; })) {
-    findings.warn("verify keys",
+    findings.warn(about,
                   home +
                       ": gpg makes lock files there, and waits for them for ever when the disk "
                       "fails",
@@ -132,7 +131,8 @@ void check_keys(const config::Config& config, Findings& findings) {
   } else if (pinned) {
     findings.ok("verify keys", "all pinned keys can be loaded");
   }
-  check_verify_locks(config, findings);
+  check_locks("sign-key", config.sign_home(), findings);
+  check_locks("verify keys", config.verify_home(), findings);
   check_separation(config, findings);
 }
 

@@ -286,7 +286,7 @@ Result<int> key_import(Context& context, const Arguments& arguments) {
   }
   const std::string home = config.verify_home();
   const Status imported = step_as_owner_of(home, [&]() -> Status {
-    TRY(crypto::prepare_home(home, crypto::HomeKind::kVerify));
+    TRY(crypto::prepare_home(home));
     return crypto::import_key(home, text, heard).status();
   });
   TRY(imported);

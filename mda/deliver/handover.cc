@@ -87,7 +87,7 @@ Status write_handover(const spool::ItemReader& item, const std::string& lines,
   TextDigest digest(filter);
   const auto stuffed = item.stuffed_text();
   WatchedSource text(*stuffed);
-  const Status copied = copy(text, digest).status();
+  Status copied = copy(text, digest).status();
   if (!text.failure.is_ok()) {
     damage = is_damage(text.failure) ? text.failure : Status::ok();
     return text.failure;

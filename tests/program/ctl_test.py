@@ -356,13 +356,16 @@ class Configuration(Case):
                 self.assertIn(about, found)
                 self.assertIn(word, found[about]["text"])
 
-    def test_a_verify_home_of_an_earlier_build(self):
+    def test_a_gpg_home_of_an_earlier_build(self):
         self.complete()
-        conf = self.site.pgp + "/verify/gpg.conf"
+        for home, about in (("verify", "verify keys"), ("sign", "sign-key")):
+            with self.subTest(home=home):
+                self.check_locks(self.site.pgp + "/%s/gpg.conf" % home, about)
 
+    def check_locks(self, conf, about):
         def warnings():
             answer, _ = self.site.ctl_json("config", "check")
-            return [f["text"] for f in answer["findings"] if (f["about"], f["level"]) == ("verify keys", "warning")]
+            return [f["text"] for f in answer["findings"] if (f["about"], f["level"]) == (about, "warning")]
 
         self.assertEqual(warnings(), [])
         with open(conf, "r+", encoding="ascii") as found:

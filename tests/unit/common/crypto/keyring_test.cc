@@ -100,6 +100,32 @@ TEST(Keyring, GpgMakesNoLockFilesInAVerifyHome) {
   EXPECT_TRUE(Verifier::open(home.path(), {{"hub", {key}}}).is_ok());
 }
 
+TEST(Keyring, NoLockFileOfGpgStopsASignature) {
+  const Home home;
+  GenerateOptions options;
+  options.home = home.path();
+  options.user_id = "Hub <bsmtp@hub.domain.com>";
+  const auto key = generate_key(options);
+  ASSERT_TRUE(key.is_ok()) << key.status().text();
+  // Of a process that lives: gpg would wait for it for ever.
+  for (const char* name :
+       {"/pubring.kbx.lock", "/trustdb.gpg.lock", "/gnupg_spawn_agent_sentinel.lock"}) {
+    test::spit(home.path() + name, std::to_string(::getpid()) + "\n");
+  }
+  const auto sign = [&] {
+    auto signer = Signer::open({home.path(), key->fingerprint, ""});
+    ASSERT_TRUE(signer.is_ok()) << signer.status().text();
+    StringSource text("Subject: 1\r\n\r\nhello\r\n");
+    EXPECT_TRUE(signer->sign(text).is_ok());
+  };
+  std::thread beside(sign);
+  sign();
+  options.user_id = "Next <bsmtp@hub.domain.com>";
+  EXPECT_TRUE(generate_key(options).is_ok()) << "while others sign";
+  beside.join();
+  EXPECT_EQ(list_keys(home.path(), true)->size(), 2U);
+}
+
 TEST(Keyring, NobodyReadsAHomeWhileAKeyIsImported) {
   TestKeyring ring;
   const std::string first = ring.add_key("Hub <bsmtp@hub.domain.com>");
