@@ -121,7 +121,7 @@ Status apply_mail_param(std::string_view word, Envelope& envelope) {
     return set_once(param, upper == "FULL" || upper == "HDRS", upper, envelope.ret);
   }
   if (iequals(param.keyword, "ENVID")) {
-    return set_once(param, is_envid(param.value), std::string(param.value), envelope.envid);
+    return set_once(param, is_envid(param.value), upper_xtext(param.value), envelope.envid);
   }
   if (iequals(param.keyword, "SMTPUTF8")) {
     if (envelope.smtputf8) return bad_param(param.keyword, "stands twice");
@@ -139,8 +139,9 @@ Status apply_rcpt_param(std::string_view word, std::size_t max_orcpt, Recipient&
     return set_once(param, is_notify(upper), upper, recipient.notify);
   }
   if (iequals(param.keyword, "ORCPT")) {
-    return set_once(param, is_orcpt(param.value, max_orcpt), std::string(param.value),
-                    recipient.orcpt);
+    const bool utf8 = istarts_with(param.value, "utf-8;");  // an encoding of its own
+    return set_once(param, is_orcpt(param.value, max_orcpt),
+                    utf8 ? std::string(param.value) : upper_xtext(param.value), recipient.orcpt);
   }
   return add_other(param, recipient.other);
 }
@@ -213,6 +214,18 @@ bool is_xtext(std::string_view text) {
     i += 2;
   }
   return true;
+}
+
+std::string upper_xtext(std::string_view text) {
+  std::string out(text);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (out[i] == '+') {
+      const std::string hex = to_upper(std::string_view(out).substr(i + 1, 2));
+      out.replace(i + 1, hex.size(), hex);
+      i += hex.size();
+    }
+  }
+  return out;
 }
 
 std::string to_xtext(std::string_view text) {

@@ -1,8 +1,8 @@
 // Envelope: reverse-path, recipients and their ESMTP parameters as they travel from agent to
 // spool item, batch and resubmission. Addresses are paths without angle brackets, octets as
 // received (case kept); "" is the null reverse-path. Values of parameters are kept in their
-// wire form (xtext stays xtext, RFC 3461 4: ORCPT is never decoded and re-encoded).
-// Threads: values.
+// wire form (xtext stays xtext, RFC 3461 4: ORCPT is never decoded and re-encoded), but for the
+// case of the digits in xtext. Threads: values.
 #pragma once
 
 #include <cstdint>
@@ -61,8 +61,11 @@ Result<Recipient> parse_rcpt(std::string_view arguments, std::size_t max_orcpt =
 Status apply_mail_params(const std::vector<std::string>& params, Envelope& envelope);
 Status apply_rcpt_params(const std::vector<std::string>& params, Recipient& recipient);
 
-// RFC 3461 4.
+// RFC 3461 4 wants the digits behind '+' in upper case. Both MTAs take lower case too, so
+// is_xtext() and the parsers do, and upper_xtext() makes them upper case: what is passed on is the
+// RFC's.
 bool is_xtext(std::string_view text);
+std::string upper_xtext(std::string_view text);
 std::string to_xtext(std::string_view text);
 Result<std::string> from_xtext(std::string_view text);
 

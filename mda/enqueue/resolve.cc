@@ -69,7 +69,8 @@ Status set_dsn(const EnqueueRequest& request, mail::Envelope& envelope) {
   }
   // MTAs hand on the xtext they received; anything else is encoded, or left out when too long.
   const bool ready = mail::is_xtext(request.envid);
-  const std::string envid = ready ? request.envid : mail::to_xtext(request.envid);
+  const std::string envid =
+      ready ? mail::upper_xtext(request.envid) : mail::to_xtext(request.envid);
   if (envid.size() <= mail::kMaxEnvid) {
     envelope.envid = envid;
   }

@@ -26,6 +26,19 @@ TEST(ParseMail, ReadsEveryParameterOfTheDefaultExtensions) {
             "SMTPUTF8 MT-PRIORITY=3");
 }
 
+TEST(ParseMail, DigitsOfXtextBecomeUpperCase) {
+  const std::string mail = format_mail(*parse_mail("<a+2b@x> ENVID=a+2bb+C3+aF+ac")).value();
+  EXPECT_EQ(mail, "MAIL FROM:<a+2b@x> ENVID=a+2Bb+C3+AF+AC");
+  EXPECT_EQ(parse_rcpt("<b@x> ORCPT=rfc822;a+2bb+3d@x")->orcpt, "rfc822;a+2Bb+3D@x");
+  EXPECT_EQ(parse_rcpt("<b@x> ORCPT=UTF-8;a\\x{fc}+ab@x")->orcpt, "UTF-8;a\\x{fc}+ab@x")
+      << "no xtext";
+  Recipient given;
+  ASSERT_TRUE(apply_rcpt_params({"ORCPT=x400;+c3+Bc"}, given).is_ok());
+  EXPECT_EQ(given.orcpt, "x400;+C3+BC");
+  EXPECT_EQ(upper_xtext("+"), "+");
+  EXPECT_EQ(upper_xtext("a+f"), "a+F");
+}
+
 TEST(ParseMail, ReadsPaths) {
   EXPECT_EQ(parse_mail("<>")->sender, "");
   EXPECT_EQ(parse_mail("<@a,@b:ann@x.org>")->sender, "ann@x.org");
