@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "common/base/text.h"
-#include "common/base/units.h"
 #include "common/log/events.h"
 #include "mda/deliver/parcel_note.h"
 #include "mda/notice/back_off.h"
@@ -113,10 +112,8 @@ Status ParcelKeeper::give_up(const std::string& name, const Status& why) {
     return Status::ok();
   }
   const auto named = *spool::parse_accepted_directory_name(name);
-  // Told first: repeated after a crash, its line stands twice.
-  TRY(shared_.notices.limit().withhold(
-      named.peer, str_cat({format_rfc5322(now), "  unreadable  parcel ", named.parcel_id,
-                           "  set aside as a whole, to held/: ", why.text()})));
+  TRY(tell_of_unreadable(shared_.notices, named.peer, str_cat({"parcel ", named.parcel_id}), why,
+                         now));
   TRY_ASSIGN(const auto place, AcceptedDir::set_broken_aside(shared_.spool, name));
   if (place) {
     log::alarm(named.parcel_id,

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "common/base/text.h"
-#include "common/base/units.h"
 #include "common/log/events.h"
 #include "mda/deliver/handover.h"
 #include "mda/deliver/worker.h"
@@ -74,10 +73,10 @@ void DeliveryWorker::give_up(Attempt attempt) {
 
 Status DeliveryWorker::tell_postmaster(const Attempt& attempt) {
   const spool::AcceptedMeta& meta = meta_of_damaged(attempt.job);
-  return shared_.notices.limit().withhold(
-      meta.peer, str_cat({format_rfc5322(shared_.clock.now()), "  unreadable  parcel ",
-                          meta.parcel_id, " message ", std::to_string(attempt.job.message),
-                          "  set aside with its parcel, to held/: ", attempt.damage.text()}));
+  return tell_of_unreadable(
+      shared_.notices, meta.peer,
+      str_cat({"parcel ", meta.parcel_id, " message ", std::to_string(attempt.job.message)}),
+      attempt.damage, shared_.clock.now());
 }
 
 Status DeliveryWorker::write_report(const Attempt& attempt, NoticeKind kind,

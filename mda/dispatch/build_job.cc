@@ -190,25 +190,9 @@ class Build {
       TRY(write_dsn(subject, unknown ? NoticeKind::kUnknown : NoticeKind::kFailure, *item,
                     item->text_size(), recipients));
     } else {
-      TRY(tell_postmaster(id, why, now));
+      TRY(tell_of_unreadable(context_.notices, peer_.name, str_cat({"message ", id}), why, now));
     }
     return dir_.set_item_aside(id);
-  }
-
-  Status tell_postmaster(const std::string& id, const Status& why, TimePoint now) {
-    PostmasterLetter letter;
-    letter.host = config_.host;
-    letter.postmaster = config_.postmaster.find('@') == std::string::npos
-                            ? str_cat({config_.postmaster, "@", config_.host})
-                            : config_.postmaster;
-    letter.subject = str_cat({"Unreadable message for peer ", peer_.name});
-    letter.notice_id = notice_id({id, "unreadable"});
-    letter.now = now;
-    letter.body = str_cat({"A queued message cannot be read and was moved to\n",
-                           context_.spool.paths().stage(peer_.name, spool::Stage::kHeld), "/", id,
-                           ".item\nIts sender was not told.\n\n", why.text(), "\n"});
-    return context_.notices.put(letter.notice_id, letter_envelope(letter), format_letter(letter),
-                                "unreadable", id);
   }
 
   BuildContext& context_;

@@ -174,6 +174,8 @@ Status expire_items(SubmitContext& context, spool::ParcelDir& dir, std::chrono::
         return item.status();
       }
       log::item_held(id, dir.peer(), item.status());
+      TRY(tell_of_unreadable(context.notices, dir.peer(), str_cat({"message ", id}), item.status(),
+                             now));
       TRY(dir.set_item_aside(id));
       continue;
     }

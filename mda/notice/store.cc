@@ -224,6 +224,12 @@ std::string dsn_id(const NoticeSubject& subject, NoticeKind kind,
   return notice_id(parts);
 }
 
+Status tell_of_unreadable(NoticeStore& store, const std::string& peer, std::string_view what,
+                          const Status& why, TimePoint now) {
+  return store.limit().withhold(
+      peer, str_cat({format_rfc5322(now), "  unreadable  ", what, "  set aside: ", why.text()}));
+}
+
 Status write_dsn(const NoticeSubject& subject, NoticeKind kind, const spool::ItemReader& item,
                  std::uint64_t text_bytes, const std::vector<DsnRecipient>& recipients) {
   return write_dsn(subject, kind, item.envelope(), {item.plain_text(), text_bytes}, recipients);

@@ -94,6 +94,12 @@ struct Original {
   bool damaged = false;
 };
 
+// Something that cannot be read is set aside in held/ of `peer`, and nobody knows its sender: a
+// line for the postmaster's digest, so that no number of such makes more than a letter an hour.
+// Done first, then the move: repeated after a crash, the line stands twice.
+Status tell_of_unreadable(NoticeStore& store, const std::string& peer, std::string_view what,
+                          const Status& why, TimePoint now);
+
 // Writes what the recipients' NOTIFY asks for: one DSN for all of `recipients` under an id made
 // from parcel, message, their addresses and the kind. A null sender gets nothing, nor does one that
 // is the tunnel's own (gateway_address.h): a failure is then told to the postmaster, at most one

@@ -376,6 +376,23 @@ class Odd(Case):
         self.assertEqual(self.site.names("peers", "remote1", "held"), [bad + ".item"])
         letters = [m for m in self.submit.taken() if "postmaster" in m["rcpts"][0]]
         self.assertEqual(len(letters), 1)
+        self.assertIn(b"unreadable  message " + bad.encode(), letters[0]["text"])
+
+    def test_many_corrupt_items_make_one_letter(self):
+        bad = [self.site.put(b"MAIL FROM:<a@b>\r\nnonsense %d" % n) for n in range(250)]
+        self.site.put(mail(1))
+        told, runs = 0, 0
+        while told < len(bad) and runs < 6:
+            self.site.once("--flush")  # sweeps, hence one letter at most
+            runs += 1
+            letters = [m["text"] for m in self.submit.taken() if "postmaster" in m["rcpts"][0]]
+            told = sum(text.count(b"  unreadable  message ") for text in letters)
+            told += sum(int(n) for text in letters
+                        for n in re.findall(rb"(?m)^and (\d+) more", text))
+        self.assertEqual(told, len(bad))
+        self.assertLessEqual(len(letters), runs)
+        self.assertEqual(self.site.names("peers", "remote1", "held"),
+                         sorted(name + ".item" for name in bad))
 
     def test_what_the_profile_cannot_carry_goes_back_to_its_sender(self):
         self.site.put(item("<ann@domain.com> SMTPUTF8", ["<bób@domain.co.uk>"],
