@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -97,13 +98,17 @@ std::string read_message(const Message& message) {
   return item;
 }
 
-// The messages of one parcel, by the lines "message: NAME DIGEST OCTETS LENGTH" of its meta.
+// The messages of one parcel, by the lines "message: NAME DIGEST OCTETS LENGTH ..." of its meta.
 void add_messages(const std::filesystem::path& parcel, std::vector<Message>& out) {
   std::ifstream meta(parcel / "meta");
   std::streamoff offset = 0;
   for (std::string line; std::getline(meta, line);) {
     if (line.starts_with("message: ")) {
-      const std::size_t length = std::stoul(line.substr(line.rfind(' ') + 1));
+      std::istringstream words(line);
+      std::string word;
+      std::size_t length = 0;
+      words >> word >> word >> word >> word >> length;
+      need(!words.fail(), (parcel / "meta").string() + ": not the lines expected");
       out.push_back({(parcel / "messages").string(), offset, length});
       offset += static_cast<std::streamoff>(length);
     }
