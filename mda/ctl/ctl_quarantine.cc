@@ -1,7 +1,11 @@
 // bsmtpctl quarantine ...
+#include <optional>
+
 #include "common/base/text.h"
+#include "common/ledger/ledger.h"
 #include "common/os/file_ops.h"
 #include "common/parcel/inspect.h"
+#include "common/spool/paths.h"
 #include "mda/ctl/ctl_handlers.h"
 #include "mda/ctl/ctl_inspection.h"
 #include "mda/ctl/ctl_output.h"
@@ -37,6 +41,44 @@ Result<Found> find(const Context& context, const std::string& word) {
   TRY_ASSIGN(const std::string id, quarantine.resolve(word));
   TRY_ASSIGN(auto entry, quarantine.find(id));
   return Found{std::move(quarantine), std::move(entry)};
+}
+
+// Whether the peer was told that this parcel is not delivered. Without a ledger, or one that this
+// user may not read, nobody here knows.
+std::optional<spool::ParcelAnswer> tombstone_of(const Context& context,
+                                                const ReceiveReport& report) {
+  auto ledger = ledger::Ledger::look_at(spool::Paths(context.config->spool_directory).ledger());
+  if (!ledger.is_ok()) {
+    return std::nullopt;
+  }
+  const auto found = ledger->find_tombstone(report.peer, report.id);
+  return found.is_ok() ? *found : std::nullopt;
+}
+
+// The parcel is good, and all the same bsmtp-dispatch will drop it; the entry stays as it is.
+int say_buried(Context& context, const std::string& id, const ReceiveReport& report,
+               const spool::ParcelAnswer& answer) {
+  const std::string told = str_cat({spool::fate_name(answer.fate), " ", answer.code});
+  if (context.json) {
+    context.out << Json()
+                       .object()
+                       .field("id", id)
+                       .field("outcome", "tombstoned")
+                       .field("parcel", report.id)
+                       .field("peer", report.peer)
+                       .field("reason", told)
+                       .count("messages", report.messages)
+                       .count("refused", report.refused)
+                       .end()
+                       .text();
+  } else {
+    context.out << "not delivered: parcel " << report.id << " can be trusted now, but peer "
+                << report.peer << " was told that it is not delivered (" << printable(told)
+                << "), and has told its senders; bsmtp-dispatch drops it. Ask that peer's admin to "
+                   "have the mail sent again; the entry stays, `bsmtpctl quarantine drop "
+                << id << "` removes it\n";
+  }
+  return kExitProblem;
 }
 
 }  // namespace
@@ -105,6 +147,12 @@ Result<int> quarantine_release(Context& context, const Arguments& arguments) {
   const bool taken =
       report.outcome == ReceiveOutcome::kAccepted || report.outcome == ReceiveOutcome::kDuplicate ||
       report.outcome == ReceiveOutcome::kReceipt || report.outcome == ReceiveOutcome::kAnswered;
+  const auto buried = report.outcome == ReceiveOutcome::kAccepted
+                          ? tombstone_of(context, report)
+                          : std::optional<spool::ParcelAnswer>();
+  if (buried) {
+    return say_buried(context, found.entry.id, report, *buried);
+  }
   if (taken) {
     TRY(found.quarantine.drop(found.entry.id));
   }

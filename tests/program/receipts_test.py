@@ -273,6 +273,27 @@ class Answers(Case):
         self.assertEqual(receipt[parcel][:3], ("rejected", "failed", "5.6.0"))
         self.assertEqual(self.resubmit.taken(), [])
 
+    def test_releasing_what_the_peer_was_told_is_refused(self):
+        parcel = gateway.parcel_id()
+        lines = b"".join(os.urandom(30).hex().encode() + b"\r\n" for _ in range(4000))
+        big = [GOOD[0][:-3] + lines + b".\r\n"]
+        self.configure(self.settings + "max-inflated-bytes = 64K\n")
+        self.receive(self.site.parcel(big, id=parcel, rr="2"))
+        entry, = self.site.ctl_json("quarantine", "list")[0]
+        self.once()
+        receipt, = self.receipts()
+        self.assertEqual(receipt[parcel][0], "rejected")
+        self.configure()
+        for words in ((), ("--json",)):
+            done = self.site.ctl("quarantine", "release", entry["id"], *words)
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertIn(b"tombstoned" if words else b"was told that it is not delivered (rejected",
+                          done.stdout)
+            self.once()
+            self.assertIn("%s: tombstoned peer=remote1 state=dropped" % parcel, self.log)
+        self.assertEqual(self.resubmit.taken(), [])
+        self.assertEqual(len(self.site.ctl_json("quarantine", "list")[0]), 1, "it stays")
+
     def test_another_parcel_under_a_known_id_gets_no_receipt(self):
         parcel = gateway.parcel_id()
         self.receive(self.site.parcel(GOOD, id=parcel, rr="2"))
