@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <sqlite3.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -12,6 +11,7 @@
 #include "common/base/check.h"
 #include "common/base/text.h"
 #include "common/base/unique_fd.h"
+#include "common/ledger/ledger_files.h"
 #include "common/ledger/query.h"
 #include "common/ledger/schema.h"
 
@@ -64,64 +64,6 @@ constexpr std::array<const char*, 28> kSql = {
     "(SELECT count(*) FROM attempt), (SELECT count(*) FROM notice), "
     "(SELECT count(*) FROM receipt_due), (SELECT count(*) FROM tombstone)",
 };
-
-bool exists(const std::string& file) {
-  struct stat info {};
-  return ::lstat(file.c_str(), &info) == 0;
-}
-
-// Owner and mode keep it from us.
-bool unwritable(const std::string& file) {
-  return ::faccessat(AT_FDCWD, file.c_str(), W_OK, AT_EACCESS) != 0 && errno == EACCES;
-}
-
-// What another user leaves who looked with SQLite's own tools while nobody had the ledger open: an
-// empty log and its index, which say nothing and would keep us from writing. No other writer is
-// there, or it would own them.
-void remove_leavings(const std::string& file) {
-  const std::string log = file + "-wal";
-  const std::string index = file + "-shm";
-  struct stat info {};
-  const bool empty = ::lstat(log.c_str(), &info) == 0 && S_ISREG(info.st_mode) && info.st_size == 0;
-  const bool in_the_way = empty && unwritable(log);
-  if (in_the_way || unwritable(index)) {
-    ::unlink(index.c_str());  // made again from the log
-  }
-  if (in_the_way) {
-    ::unlink(log.c_str());
-  }
-}
-
-// A file: URI (RFC 8089) of `file` with `parameters`.
-std::string uri_of(const std::string& file, std::string_view parameters) {
-  constexpr std::string_view kDigits = "0123456789ABCDEF";
-  std::string uri = "file:";
-  for (const char c : file) {
-    if (c == '%' || c == '?' || c == '#') {
-      const auto octet = static_cast<unsigned char>(c);
-      uri += {'%', kDigits[octet >> 4U], kDigits[octet & 0xfU]};
-    } else {
-      uri += c;
-    }
-  }
-  return uri.append("?").append(parameters);
-}
-
-// The ledger must never be created by accident twice, so the mark is durable first.
-Status write_mark(const std::string& file) {
-  const std::string mark = file + ".created";
-  UniqueFd fd(::open(mark.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0660));
-  if (!fd.valid() || ::fsync(fd.get()) != 0) {
-    return Status::from_errno(mark, errno);
-  }
-  const std::size_t slash = file.rfind('/');
-  const std::string directory = slash == std::string::npos ? "." : file.substr(0, slash);
-  UniqueFd dir(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!dir.valid() || ::fsync(dir.get()) != 0) {
-    return Status::from_errno(directory, errno);
-  }
-  return Status::ok();
-}
 
 }  // namespace
 
@@ -185,8 +127,8 @@ Status Ledger::error(std::string_view doing) const {
 }
 
 Result<Ledger> Ledger::open(const std::string& file) {
-  const bool marked = exists(file + ".created");
-  if (marked && !exists(file)) {
+  const bool marked = file_exists(file + ".created");
+  if (marked && !file_exists(file)) {
     return Status::temporary(
         "4.3.0", str_cat({file,
                           ": the ledger is gone though it was created once; restore it, "
@@ -197,7 +139,7 @@ Result<Ledger> Ledger::open(const std::string& file) {
   }
   Ledger ledger(file);
   ledger.may_create_ = !marked;
-  remove_leavings(file);
+  prepare_files(file, !marked);
   TRY(ledger.open_database(file, Access::kWrite));
   if (!marked) {
     TRY(ledger.sync());
@@ -215,8 +157,8 @@ Result<Ledger> Ledger::open_read_only(const std::string& file) {
 // Without a log nobody has it open for writing, and SQLite would make one, with us as its owner.
 Result<Ledger> Ledger::look_at(const std::string& file) {
   Ledger ledger(file);
-  TRY(ledger.open_database(uri_of(file, exists(file + "-wal") ? "readonly_shm=1" : "immutable=1"),
-                           Access::kRead));
+  TRY(ledger.open_database(
+      uri_of(file, file_exists(file + "-wal") ? "readonly_shm=1" : "immutable=1"), Access::kRead));
   return ledger;
 }
 
@@ -228,6 +170,13 @@ Status Ledger::open_database(const std::string& name, Access access) {
                     (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
   if (sqlite3_open_v2(name.c_str(), &db_, flags, nullptr) != SQLITE_OK) {
     return error("cannot open");
+  }
+  // Of a file that it may only read SQLite says so at the first change.
+  if (!read_only && sqlite3_db_readonly(db_, "main") == 1) {
+    return Status::temporary(
+        "4.3.0", str_cat({file_, ": user id ", std::to_string(::geteuid()),
+                          " may not write it; run bsmtp-dispatch as its owner, the one of the "
+                          "signing key, or chown it and the files beside it to that user"}));
   }
   sqlite3_extended_result_codes(db_, 1);
   sqlite3_busy_timeout(db_, kBusyMilliseconds);

@@ -163,6 +163,56 @@ TEST_F(LedgerTest, LeavingsOfAnotherUserDoNotStopTheWriter) {
   EXPECT_EQ(std::filesystem::file_size(file() + "-wal"), 26U);
 }
 
+// Commands of an admin run as the spool's user, bsmtp-dispatch as another one of its group.
+TEST_F(LedgerTest, ItsFilesAreOpenToTheGroup) {
+  const auto mode = [this](const char* end) {
+    struct stat info {};
+    EXPECT_EQ(::lstat((file() + end).c_str(), &info), 0) << end;
+    return info.st_mode & 07777U;
+  };
+  const mode_t before = ::umask(077);
+  {
+    const Ledger made = open();
+    for (const char* end : {"", "-wal", "-shm"}) {
+      EXPECT_EQ(mode(end), 0660U) << end;
+    }
+  }
+  ASSERT_EQ(::chmod(file().c_str(), 0640), 0);  // as an earlier release made it
+  const std::string other = dir_ / "other";
+  std::ofstream(other) << "a file of ours elsewhere";
+  ASSERT_EQ(::chmod(other.c_str(), 0600), 0);
+  ASSERT_EQ(::symlink(other.c_str(), (file() + "-wal").c_str()), 0);
+  EXPECT_FALSE(Ledger::open(file()).is_ok());
+  ASSERT_EQ(::unlink((file() + "-wal").c_str()), 0);
+  { open(); }
+  ::umask(before);
+  EXPECT_EQ(mode(""), 0660U);
+  EXPECT_EQ(std::filesystem::status(other).permissions(), std::filesystem::perms(0600));
+}
+
+TEST_F(LedgerTest, OnlyItsOwnerClearsAway) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "needs two users";
+  }
+  constexpr uid_t kWriter = 65534;
+  constexpr uid_t kOther = 65533;
+  ASSERT_EQ(::chown(dir_.path().c_str(), kOther, kOther), 0);
+  ASSERT_EQ(::chmod(dir_.path().c_str(), 0777), 0);
+  ASSERT_EQ(::seteuid(kWriter), 0);
+  const Ledger running = open();
+  ASSERT_EQ(::chmod(file().c_str(), 0640), 0);
+  ASSERT_EQ(::chmod((file() + "-shm").c_str(), 0640), 0);
+  ASSERT_EQ(::seteuid(0), 0);
+  struct stat before {};
+  struct stat after {};
+  ASSERT_EQ(::lstat((file() + "-shm").c_str(), &before), 0);
+  ASSERT_EQ(::seteuid(kOther), 0);
+  EXPECT_FALSE(Ledger::open(file()).is_ok());
+  ASSERT_EQ(::seteuid(0), 0);
+  ASSERT_EQ(::lstat((file() + "-shm").c_str(), &after), 0);
+  EXPECT_EQ(after.st_ino, before.st_ino) << "the index of a dispatcher that runs was taken away";
+}
+
 TEST_F(LedgerTest, JournalCommitsInOrderAlsoWhenNobodyWaits) {
   std::vector<int> order;
   {
