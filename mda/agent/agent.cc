@@ -117,6 +117,22 @@ Status become_service_user(const std::string& spool_directory) {
   return os::become(owner, owner.uid == 0);
 }
 
+Status become_dispatch_user(const std::string& spool_directory, const std::string& sign_home) {
+  const auto keys = os::owner_of(sign_home);
+  if (!os::has_root() || keys.status().error_number() == ENOENT) {
+    return become_service_user(spool_directory);
+  }
+  TRY(keys.status());
+  TRY_ASSIGN(const os::ServiceUser spool, os::owner_of(spool_directory));
+  if ((keys->uid == 0) != (spool.uid == 0)) {
+    return Status::temporary(
+        "4.3.5", str_cat({keys->uid == 0 ? sign_home : spool_directory, ": belongs to root, but ",
+                          keys->uid == 0 ? spool_directory : sign_home,
+                          " does not; chown it to the user of the service that works in it"}));
+  }
+  return os::become({keys->uid, spool.gid}, keys->uid == 0);
+}
+
 void drain_stdin() {
   if (::isatty(STDIN_FILENO) == 1) {
     return;

@@ -58,6 +58,11 @@ class ParentWatch {
 // spool that root owns is the only way to run as root (tests, one-user sites).
 Status become_service_user(const std::string& spool_directory);
 
+// Of bsmtp-dispatch: becomes, for good, the owner of the signing key, with the group of the spool,
+// when any id is root; the spool's owner where there is no such home yet. Temporary 4.3.5 when only
+// one of the two belongs to root: what it made would be out of the services' reach.
+Status become_dispatch_user(const std::string& spool_directory, const std::string& sign_home);
+
 // Reads standard input to its end and drops it.
 void drain_stdin();
 

@@ -2,6 +2,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
+#include <tuple>
 
 #include "common/base/text.h"
 #include "common/crypto/openpgp.h"
@@ -64,6 +67,41 @@ void check_locks(const std::string& about, const std::string& home, Findings& fi
   }
 }
 
+// What the admin's shell made with a umask of 077 nobody else can read. The agents load the
+// configuration as the user that the MTA starts them with, and bsmtp-out reads the map.
+void check_readable(const config::Config& config, Findings& findings) {
+  if (!os::has_root()) {
+    return;  // cannot look through the others' eyes
+  }
+  const std::string socket = config.milter_socket;
+  const std::size_t end = socket.rfind('/');
+  const std::string milter =
+      socket.starts_with("unix:") && end > 5 ? socket.substr(5, end - 5) : std::string();
+  std::vector<std::string> all = config.files;
+  std::vector<std::string> rules = all;
+  rules.push_back(config.rewrite_rules);
+  all.push_back(config.export_map);
+  const std::array<std::tuple<std::string, std::string, std::vector<std::string>>, 3> readers = {
+      {{"the agents' user", config.spool_directory, all},
+       {"bsmtp-dispatch's user", config.sign_home(), config.files},
+       {"bsmtp-milter's user", milter, rules}}};
+  for (const auto& [who, place, files] : readers) {
+    for (const std::string& file : files) {
+      if (place.empty() || ::access(file.c_str(), F_OK) != 0 ||
+          ::access(place.c_str(), F_OK) != 0) {
+        continue;  // found elsewhere
+      }
+      const Status seen = step_as_owner_of(place, [&file = file] {
+        return ::access(file.c_str(), R_OK) == 0 ? Status::ok() : Status::from_errno(file, errno);
+      });
+      if (!seen.is_ok()) {
+        findings.problem("users", str_cat({who, " cannot read ", seen.text()}),
+                         str_cat({"chmod a+r ", file, ", and a+rx what it lies in"}));
+      }
+    }
+  }
+}
+
 void check_separation(const config::Config& config, Findings& findings) {
   const auto spool = os::owner_of(config.spool_directory);
   const auto sign = os::owner_of(config.sign_home());
@@ -74,7 +112,10 @@ void check_separation(const config::Config& config, Findings& findings) {
     findings.warn("users",
                   "spool and signing key belong to one user: whoever breaks into "
                   "bsmtp-in can sign",
-                  "for more than a test, give openpgp-directory/sign a user of its own");
+                  str_cat({"for more than a test, give openpgp-directory/sign a user of its own",
+                           spool->uid == 0 ? ", and neither of them to root: the services run as "
+                                             "users that could not read root's"
+                                           : ""}));
     return;
   }
   if (!os::has_root()) {
@@ -133,6 +174,7 @@ void check_keys(const config::Config& config, Findings& findings) {
   }
   check_locks("sign-key", config.sign_home(), findings);
   check_locks("verify keys", config.verify_home(), findings);
+  check_readable(config, findings);
   check_separation(config, findings);
 }
 
@@ -160,6 +202,12 @@ void check_spool(const config::Config& config, Findings& findings) {
   const Status dispatch = step_as_owner_of(config.sign_home(), [&]() -> Status {
     const spool::Paths paths(root);
     TRY(writable(root));
+    for (const char* end : {"", "-wal", "-shm"}) {
+      const std::string file = paths.ledger() + end;
+      if (::access(file.c_str(), F_OK) == 0 && ::access(file.c_str(), R_OK | W_OK) != 0) {
+        return Status::temporary("4.3.5", file + " is not writable; chown it to this user");
+      }
+    }
     for (const std::string& directory : {paths.accepted(), paths.deferred(), paths.notices_tmp(),
                                          paths.notices_ready(), paths.quarantine()}) {
       TRY(writable(directory));

@@ -185,8 +185,10 @@ Status become(const Command& command, const config::Config& config) {
     case RunAs::kCaller:
       return Status::ok();
     case RunAs::kSpoolOwner:
+      TRY(refuse_among_others(config, config.spool_directory));
       return become_owner_of(config.spool_directory);
     case RunAs::kSignOwner:
+      TRY(refuse_among_others(config, config.sign_home()));
       return become_owner_of(config.sign_home());
     case RunAs::kVerifyOwner:
       return become_owner_of(config.verify_home());

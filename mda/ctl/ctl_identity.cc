@@ -1,5 +1,8 @@
 #include "mda/ctl/ctl_identity.h"
 
+#include <fcntl.h>
+#include <pwd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,6 +51,11 @@ Result<std::string> decode(const std::string& reply, int wait_status) {
   return reply.front() == 't' ? Status::temporary(code, text) : Status::permanent(code, text);
 }
 
+std::string user_name(uid_t uid) {
+  const passwd* const entry = ::getpwuid(uid);  // NOLINT(concurrency-mt-unsafe): one thread
+  return entry == nullptr ? "user id " + std::to_string(uid) : entry->pw_name;
+}
+
 [[noreturn]] void child(int fd, const std::string& path,
                         const std::function<Result<std::string>()>& step) {
   Result<std::string> result = Status::temporary("4.3.0", "not run");
@@ -70,6 +78,52 @@ Result<std::string> decode(const std::string& reply, int wait_status) {
 }
 
 }  // namespace
+
+Status refuse_among_others(const config::Config& config, const std::string& path) {
+  if (!os::has_root()) {
+    return Status::ok();
+  }
+  TRY_ASSIGN(const os::ServiceUser here, os::owner_of(nearest_existing(path)));
+  if (here.uid != 0) {
+    return Status::ok();
+  }
+  const bool there = ::access(path.c_str(), F_OK) == 0;
+  for (const std::string& other :
+       {config.spool_directory, config.sign_home(), config.verify_home()}) {
+    const auto owner = os::owner_of(other);
+    if (owner.is_ok() && owner->uid != 0) {
+      return Status::temporary(
+          "4.3.5",
+          str_cat({path, there ? ": belongs to root, but " : ": is not there, but ", other,
+                   " belongs to ", user_name(owner->uid),
+                   ": what root made there would be out of the services' reach; ",
+                   there ? "chown it to its user" : "make it with install -d and its user and mode",
+                   " (README's set-up has them)"}));
+    }
+  }
+  return Status::ok();
+}
+
+Status make_verify_home(const config::Config& config) {
+  const std::string home = config.verify_home();
+  if (::access(home.c_str(), F_OK) == 0 || errno != ENOENT) {
+    return Status::ok();  // the next step says what is wrong with it
+  }
+  TRY_ASSIGN(const os::ServiceUser reader, os::owner_of(config.spool_directory));
+  if (!os::has_root() && reader.uid != ::geteuid()) {
+    return Status::temporary(
+        "4.3.5", str_cat({home, ": is not there, and must belong to ", user_name(reader.uid),
+                          ", the owner of the spool; call this as root"}));
+  }
+  if (::mkdir(home.c_str(), 0700) != 0) {
+    return Status::from_errno("making GnuPG home " + home, errno);
+  }
+  const UniqueFd fd(::open(home.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd.valid() || (os::has_root() && ::fchown(fd.get(), reader.uid, reader.gid) != 0)) {
+    return Status::from_errno("giving GnuPG home " + home + " to its user", errno);
+  }
+  return Status::ok();
+}
 
 Status become_owner_of(const std::string& path) {
   if (!os::has_root()) {

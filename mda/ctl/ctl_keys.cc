@@ -196,6 +196,7 @@ Result<int> key_export(Context& context, const Arguments& arguments) {
              }));
   const std::string output = arguments.value("output");
   if (!output.empty()) {
+    const PublicFiles readable_by_all;
     const std::size_t slash = output.rfind('/');
     const std::string directory = slash == std::string::npos ? "." : output.substr(0, slash + 1);
     TRY(os::write_file_atomically(os::real_file_ops(), directory, directory,
@@ -285,6 +286,8 @@ Result<int> key_import(Context& context, const Arguments& arguments) {
     return Status::permanent("5.7.5", "this key is " + role + "'s already; a key names one peer");
   }
   const std::string home = config.verify_home();
+  TRY(make_verify_home(config));
+  TRY(refuse_among_others(config, home));
   const Status imported = step_as_owner_of(home, [&]() -> Status {
     TRY(crypto::prepare_home(home));
     return crypto::import_key(home, text, heard).status();

@@ -1,6 +1,4 @@
 // bsmtpctl peer ... and the one place that writes below peers.d.
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <array>
 #include <filesystem>
@@ -30,18 +28,6 @@ Status put_back(os::FileOps& ops, const std::string& directory, const std::strin
   }
   return os::remove_if_exists(ops, directory + "/" + name);
 }
-
-// bsmtpctl's umask keeps spool files from others; configuration is read by every program's user.
-class PublicFiles {
- public:
-  PublicFiles() : old_(::umask(022)) {}
-  PublicFiles(const PublicFiles&) = delete;
-  PublicFiles& operator=(const PublicFiles&) = delete;
-  ~PublicFiles() { ::umask(old_); }
-
- private:
-  mode_t old_;
-};
 
 // A value that would end its line or begin a comment cannot be written.
 Status check_value(const PeerLine& line) {
@@ -152,6 +138,8 @@ Result<int> peer_add(Context& context, const Arguments& arguments) {
                                                "' is no peer name: lower-case letters, digits "
                                                "and hyphens, at most 32"}));
   }
+  const std::string root = context.config->spool_directory;
+  TRY(refuse_among_others(*context.config, root));
   std::vector<PeerLine> lines = {{"host", arguments.value("host")}};
   for (const char* key : {"user", "profile", "sender-domains", "recipient-domains"}) {
     if (arguments.has(key)) {
@@ -159,7 +147,6 @@ Result<int> peer_add(Context& context, const Arguments& arguments) {
     }
   }
   TRY(write_peer_lines(context, name, lines));
-  const std::string root = context.config->spool_directory;
   const Status made = step_as_owner_of(
       root, [&] { return spool::Spool::create_layout(os::real_file_ops(), root, {name}); });
   TRY(made);

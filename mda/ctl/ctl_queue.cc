@@ -10,8 +10,8 @@
 #include "common/os/file_ops.h"
 #include "common/spool/item.h"
 #include "common/spool/spool.h"
+#include "mda/agent/agent.h"
 #include "mda/ctl/ctl_handlers.h"
-#include "mda/ctl/ctl_identity.h"
 #include "mda/ctl/ctl_lookup.h"
 #include "mda/ctl/ctl_output.h"
 #include "mda/ctl/ctl_process.h"
@@ -175,7 +175,7 @@ Result<int> queue_flush(Context& context, const Arguments& arguments) {
     argv.insert(argv.end(), {"--peer", peer->name});
   }
   context.out.flush();
-  TRY(become_owner_of(context.config->sign_home()));
+  TRY(become_dispatch_user(context.config->spool_directory, context.config->sign_home()));
   TRY_ASSIGN(const ProcessOutput output, run_program(argv, context.json));
   if (context.json) {
     context.out << Json()

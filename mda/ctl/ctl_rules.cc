@@ -6,6 +6,7 @@
 #include "common/base/text.h"
 #include "common/rewrite/engine.h"
 #include "common/rewrite/export_map.h"
+#include "mda/ctl/ctl_identity.h"
 #include "mda/ctl/ctl_output.h"
 
 namespace bsmtp::mda {
@@ -201,6 +202,7 @@ Status rules_export(const config::Config& config, const RulesExportOptions& opti
       options.regexp ? export_postfix_regexp(*rules, options.direct) : map.text;
   const std::string path = options.write ? config.export_map : options.output;
   if (!path.empty()) {
+    const ctl::PublicFiles readable_by_all;  // bsmtp-out looks there too
     TRY(rewrite::write_map_file(path, text));
   }
   if (options.json) {

@@ -50,7 +50,7 @@ Status serve(const std::string& file, const ServiceOptions& options, bool foregr
   auto current = std::make_shared<const config::Config>(std::move(first));
   foreground ? log::use_stderr(kProgram) : log::use_syslog(kProgram);
   log::set_level(log::level_from(current->log_level));
-  TRY(become_service_user(current->spool_directory));
+  TRY(become_dispatch_user(current->spool_directory, current->sign_home()));
   ::umask(007);
   UniqueFd signals;
   TRY_ASSIGN(signals, start_signals());

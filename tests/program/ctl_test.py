@@ -393,58 +393,5 @@ class Configuration(Case):
             self.assertIn("export-map", self.findings())
 
 
-@unittest.skipUnless(os.geteuid() == 0, "only root changes identity")
-class Identity(Case):
-    """Root's calls leave no root-owned file where the services work."""
-
-    SPOOL, SIGN = 60001, 60002
-
-    def setUp(self):
-        super().setUp()
-        os.chmod(self.site.root, 0o755)
-        for directory, _, files in os.walk(self.site.spool):
-            os.chown(directory, self.SPOOL, self.SPOOL)
-            for name in files:
-                os.chown(os.path.join(directory, name), self.SPOOL, self.SPOOL)
-        os.makedirs(self.site.pgp + "/sign", mode=0o700)
-        os.chown(self.site.pgp + "/sign", self.SIGN, self.SPOOL)
-        for directory, _, files in os.walk(self.site.pgp + "/verify"):
-            for name in [directory] + [os.path.join(directory, f) for f in files]:
-                os.chown(name, self.SPOOL, self.SPOOL, follow_symlinks=False)
-
-    def owners(self, top):
-        return {os.lstat(os.path.join(d, f)).st_uid for d, dirs, files in os.walk(top)
-                for f in dirs + files}
-
-    def test_all_commands(self):
-        path = self.write("mail", self.site.parcel(GOOD))
-        os.chmod(path, 0o600)  # root's own: read before the identity changes
-        self.text("key", "generate")
-        self.text("key", "list")
-        self.text("parcel", "verify", path)
-        self.text("parcel", "extract", path, "--to", self.site.root + "/out")
-        done = self.site.receive(self.site.parcel(GOOD, to="zeus.x.y"))
-        self.assertEqual(done.returncode, OK, done.stdout)
-        entry = self.site.ctl_json("quarantine", "list")[0][0]["id"]
-        self.text("quarantine", "release", entry, code=NO)
-        self.text("quarantine", "drop", entry)
-        self.text("peer", "add", "remote2", "--host", "z.net", "--recipient-domains", "x.net")
-        self.site.ctl("config", "check")
-        self.text("status")
-        self.assertEqual(self.owners(self.site.spool), {self.SPOOL})
-        self.assertEqual(self.owners(self.site.pgp + "/verify"), {self.SPOOL})
-        self.assertEqual(self.owners(self.site.pgp + "/sign"), {self.SIGN})
-
-    def test_the_spool_user_cannot_read_the_signing_key(self):
-        self.text("key", "generate")
-        answer, _ = self.site.ctl_json("config", "check")
-        users = [f for f in answer["findings"] if f["about"] == "users"]
-        self.assertEqual([f["level"] for f in users], ["ok"])
-        os.chmod(self.site.pgp + "/sign", 0o755)
-        answer, _ = self.site.ctl_json("config", "check")
-        users = [f for f in answer["findings"] if f["about"] == "users"]
-        self.assertEqual([f["level"] for f in users], ["problem"])
-
-
 if __name__ == "__main__":
     unittest.main(verbosity=2)
