@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 #include <memory>
 
 #include "common/base/text.h"
@@ -68,6 +69,29 @@ Result<UniqueFd> listen_inet(const std::string& connection, const std::string& w
   return bind_and_listen(found->ai_family, found->ai_addr, found->ai_addrlen, what);
 }
 
+// Asked where connect(2) may not: every socket bound below a path stands there, and whether
+// somebody accepts on it. Without that file nobody knows, and it is left alone.
+bool may_be_listening(const std::string& path) {
+  constexpr std::size_t kFlags = 3;
+  constexpr std::size_t kPath = 7;
+  constexpr std::string_view kAccepts = "00010000";
+  const std::string name = path.substr(path.rfind('/') + 1);
+  std::ifstream table("/proc/net/unix");
+  std::string line;
+  std::getline(table, line);
+  if (!table) {
+    return true;
+  }
+  while (std::getline(table, line)) {
+    const auto words = split_blank(line);
+    const bool same = words.size() > kPath && (words[kPath] == path || words[kPath] == name);
+    if (same && words[kFlags] == kAccepts) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 std::string socket_path(std::string_view connection) {
@@ -104,7 +128,12 @@ Status make_way(const std::string& path, std::string_view key) {
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
     return Status::temporary("4.3.0", named + ": another process listens there; stop it first");
   }
-  if (errno != ECONNREFUSED) {
+  if (errno == EACCES && may_be_listening(path)) {
+    return Status::temporary("4.3.0",
+                             str_cat({named, ": a process of user id ", std::to_string(info.st_uid),
+                                      " may be listening there (started by hand?); end it first"}));
+  }
+  if (errno != ECONNREFUSED && errno != EACCES) {
     return Status::from_errno(named, errno);
   }
   if (unlink(path.c_str()) != 0 && errno != ENOENT) {

@@ -20,6 +20,7 @@
 #include "common/config/config.h"
 #include "common/log/events.h"
 #include "common/log/log.h"
+#include "common/os/identity.h"
 #include "milter/callbacks.h"
 #include "milter/listen_socket.h"
 #include "milter/map_server.h"
@@ -205,6 +206,22 @@ void notify_ready() {
 
 }  // namespace
 
+namespace {
+
+// Typed by root: what root binds, the service could not replace.
+Status become_socket_owner(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (!os::has_root() || slash == std::string::npos || slash == 0) {
+    return Status::ok();
+  }
+  const auto owner = os::owner_of(path.substr(0, slash));
+  // One that is missing is reported by the bind; one of root's, or of root's group, was meant so.
+  return owner.is_ok() && owner->uid != 0 && owner->gid != 0 ? os::become(*owner, false)
+                                                             : Status::ok();
+}
+
+}  // namespace
+
 Status run_server(const ServerOptions& options) {
   if (options.foreground) {
     log::use_stderr(kProgram);
@@ -214,6 +231,7 @@ Status run_server(const ServerOptions& options) {
   config::Config config;
   TRY_ASSIGN(config, config::load(options.config_file));
   log::set_level(log::level_from(config.log_level));
+  TRY(become_socket_owner(socket_path(config.milter_socket)));
   std::shared_ptr<const Policy> policy;
   TRY_ASSIGN(policy, Policy::load(config));
   // Not destroyed before the process ends: libmilter's threads use it.

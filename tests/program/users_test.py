@@ -185,5 +185,41 @@ class Dispatcher(Case):
                       " ".join(f["text"] for f in answer["findings"] if f["level"] == "problem"))
 
 
+@unittest.skipUnless(os.path.exists(PROGRAMS + "/bsmtp-milter"), "bsmtp-milter not built")
+@unittest.skipUnless(os.geteuid() == 0, "only root changes identity")
+class Milter(Case):
+    MILTER = 60003
+
+    def start(self, under=()):
+        """A milter whose socket is there, and whose that is."""
+        milter = subprocess.Popen([*under, PROGRAMS + "/bsmtp-milter", "--foreground", "--config",
+                                   self.site.config], stderr=subprocess.PIPE)
+        self.addCleanup(milter.stderr.close)
+        self.addCleanup(milter.wait)
+        self.addCleanup(milter.kill)
+        line = milter.stderr.readline().decode()
+        self.assertIn("started", line)
+        return milter, os.lstat(self.socket).st_uid
+
+    def test_what_root_started_the_service_can_replace(self):
+        directory = self.site.root + "/run"
+        os.mkdir(directory, 0o755)
+        os.chown(directory, self.MILTER, self.MILTER)
+        self.socket = directory + "/milter.sock"
+        with open(self.site.config, encoding="ascii") as found:
+            text = found.read()
+        with open(self.site.config, "w", encoding="ascii") as out:
+            out.write(text.replace("/milter.sock", "/run/milter.sock"))
+        milter, owner = self.start()
+        self.assertEqual(owner, self.MILTER)
+        with open("/proc/%d/status" % milter.pid, encoding="ascii") as found:
+            uids = next(line for line in found if line.startswith("Uid:")).split()[1:]
+        self.assertEqual(set(uids), {str(self.MILTER)})
+        milter.kill()
+        milter.wait()
+        _, owner = self.start(["setpriv", "--reuid=%d" % self.MILTER, "--clear-groups", "--"])
+        self.assertEqual(owner, self.MILTER)
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -65,6 +66,25 @@ TEST_F(ListenSocketTest, ListeningSocketIsLeftAlone) {
   EXPECT_TRUE(status.is_temporary());
   EXPECT_NE(status.text().find(path_.string()), std::string::npos);
   EXPECT_TRUE(std::filesystem::exists(path_));
+}
+
+// As a milter leaves it that root started and killed.
+TEST_F(ListenSocketTest, StaleSocketOfAnotherUserIsRemovedAListeningOneIsNot) {
+  if (geteuid() != 0) {
+    GTEST_SKIP() << "needs two users";
+  }
+  constexpr uid_t kMilter = 65534;
+  ASSERT_EQ(chown(directory_.c_str(), kMilter, kMilter), 0);
+  UniqueFd fd = bind_socket(true);
+  ASSERT_EQ(chmod(path_.c_str(), 0600), 0);
+  ASSERT_EQ(seteuid(kMilter), 0);
+  const Status listening = make_way(path_);
+  fd.reset();
+  const Status stale = make_way(path_);
+  ASSERT_EQ(seteuid(0), 0);
+  EXPECT_NE(listening.text().find("user id 0"), std::string::npos) << listening.text();
+  EXPECT_TRUE(stale.is_ok()) << stale.text();
+  EXPECT_FALSE(std::filesystem::exists(path_));
 }
 
 TEST_F(ListenSocketTest, OtherFilesAreLeftAlone) {
