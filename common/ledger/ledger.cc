@@ -172,7 +172,7 @@ Status Ledger::open_database(const std::string& name, Access access) {
     return error("cannot open");
   }
   // Of a file that it may only read SQLite says so at the first change.
-  if (!read_only && sqlite3_db_readonly(db_, "main") == 1) {
+  if (!read_only && sqlite3_db_readonly(db_, "main") == 1 && is_kept_from_us(file_)) {
     return Status::temporary(
         "4.3.0", str_cat({file_, ": user id ", std::to_string(::geteuid()),
                           " may not write it; run bsmtp-dispatch as its owner, the one of the "

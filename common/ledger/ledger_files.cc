@@ -14,11 +14,6 @@ namespace {
 
 constexpr mode_t kLedgerMode = 0660;
 
-// Owner and mode keep it from us.
-bool unwritable(const std::string& file) {
-  return ::faccessat(AT_FDCWD, file.c_str(), W_OK, AT_EACCESS) != 0 && errno == EACCES;
-}
-
 // Through a descriptor that only names the file: closing it drops no locks, and neither a link nor
 // a second name of another file of ours is followed.
 void open_to_group(const std::string& file) {
@@ -44,8 +39,8 @@ void remove_leavings(const std::string& file) {
   const std::string log = file + "-wal";
   const std::string index = file + "-shm";
   const bool empty = ::lstat(log.c_str(), &info) == 0 && S_ISREG(info.st_mode) && info.st_size == 0;
-  const bool in_the_way = empty && unwritable(log);
-  if (in_the_way || unwritable(index)) {
+  const bool in_the_way = empty && is_kept_from_us(log);
+  if (in_the_way || is_kept_from_us(index)) {
     ::unlink(index.c_str());  // made again from the log
   }
   if (in_the_way) {
@@ -58,6 +53,10 @@ void remove_leavings(const std::string& file) {
 bool file_exists(const std::string& file) {
   struct stat info {};
   return ::lstat(file.c_str(), &info) == 0;
+}
+
+bool is_kept_from_us(const std::string& file) {
+  return ::faccessat(AT_FDCWD, file.c_str(), W_OK, AT_EACCESS) != 0 && errno == EACCES;
 }
 
 void prepare_files(const std::string& file, bool create) {

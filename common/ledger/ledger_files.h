@@ -14,6 +14,9 @@ namespace bsmtp::ledger {
 
 bool file_exists(const std::string& file);
 
+// Owner and mode do not let us write it.
+bool is_kept_from_us(const std::string& file);
+
 // Before SQLite opens `file` for writing: makes it, empty, when `create` and it is not there; opens
 // the caller's own files to the group of the spool (0660: SQLite gives log and index the
 // database's mode), also those of earlier releases; removes what another user left that would be in
