@@ -109,17 +109,20 @@ Status make_verify_home(const config::Config& config) {
   if (::access(home.c_str(), F_OK) == 0 || errno != ENOENT) {
     return Status::ok();  // the next step says what is wrong with it
   }
-  TRY_ASSIGN(const os::ServiceUser reader, os::owner_of(config.spool_directory));
-  if (!os::has_root() && reader.uid != ::geteuid()) {
+  const auto reader = os::owner_of(config.spool_directory);
+  if (!reader.is_ok()) {
+    return Status::ok();  // no spool yet: nobody knows its user, and the parent's owner has it
+  }
+  if (!os::has_root() && reader->uid != ::geteuid()) {
     return Status::temporary(
-        "4.3.5", str_cat({home, ": is not there, and must belong to ", user_name(reader.uid),
+        "4.3.5", str_cat({home, ": is not there, and must belong to ", user_name(reader->uid),
                           ", the owner of the spool; call this as root"}));
   }
   if (::mkdir(home.c_str(), 0700) != 0) {
     return Status::from_errno("making GnuPG home " + home, errno);
   }
   const UniqueFd fd(::open(home.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd.valid() || (os::has_root() && ::fchown(fd.get(), reader.uid, reader.gid) != 0)) {
+  if (!fd.valid() || (os::has_root() && ::fchown(fd.get(), reader->uid, reader->gid) != 0)) {
     return Status::from_errno("giving GnuPG home " + home + " to its user", errno);
   }
   return Status::ok();
