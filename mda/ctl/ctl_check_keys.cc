@@ -67,6 +67,27 @@ void check_locks(const std::string& about, const std::string& home, Findings& fi
   }
 }
 
+// gpg called by hand as root replaces files, and the home's own user can no longer read them.
+void check_home_files(const std::string& home, Findings& findings) {
+  os::FileOps& ops = os::real_file_ops();
+  const auto owner = os::owner_of(home);
+  const auto names = ops.list(home);
+  if (!owner.is_ok() || !names.is_ok()) {
+    return;  // found elsewhere
+  }
+  for (const std::string& name : *names) {
+    const std::string path = str_cat({home, "/", name});
+    const auto info = ops.stat(path);
+    if (info.is_ok() && info->owner != owner->uid && name.find("S.gpg-agent") != 0) {
+      findings.problem("users",
+                       str_cat({path, " belongs to user id ", std::to_string(info->owner),
+                                ", its directory to ", std::to_string(owner->uid)}),
+                       str_cat({"chown --reference=", home, " ", path,
+                                "; keys come by `bsmtpctl key`, not by gpg called as root"}));
+    }
+  }
+}
+
 // What the admin's shell made with a umask of 077 nobody else can read. The agents load the
 // configuration as the user that the MTA starts them with, and bsmtp-out reads the map.
 void check_readable(const config::Config& config, Findings& findings) {
@@ -174,6 +195,8 @@ void check_keys(const config::Config& config, Findings& findings) {
   }
   check_locks("sign-key", config.sign_home(), findings);
   check_locks("verify keys", config.verify_home(), findings);
+  check_home_files(config.sign_home(), findings);
+  check_home_files(config.verify_home(), findings);
   check_readable(config, findings);
   check_separation(config, findings);
 }

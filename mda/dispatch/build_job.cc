@@ -1,7 +1,10 @@
 // See build_job.h.
 #include "mda/dispatch/build_job.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 
 #include "common/base/id.h"
 #include "common/base/text.h"
@@ -159,16 +162,34 @@ class Build {
     return Status::ok();
   }
 
-  // What stands in the place of an item but can never be read as one (a directory, a link) would
-  // stop its peer for ever.
+  // What stands in the place of an item but can never be read as one (a directory, a link, a file
+  // that root copied there) would stop its peer for ever.
   std::optional<std::pair<std::string, Status>> find_no_item() const {
     for (const std::string& id : items_) {
       const auto item = spool::ItemReader::open(context_.spool.ops(), dir_.item_path(id));
       if (item.status().is_permanent()) {
         return std::pair(id, item.status());
       }
+      if (item.status().error_number() == EACCES && is_strangers(dir_.item_path(id))) {
+        return std::pair(
+            id, Status::permanent("5.3.0", str_cat({item.status().text(),
+                                                    "; it belongs to a user who is not of the "
+                                                    "tunnel: chown it to the owner of the spool "
+                                                    "and move it back to incoming/",
+                                                    id})));
+      }
     }
     return std::nullopt;
+  }
+
+  // Put there by hand: neither the agents nor a dispatcher wrote it. (What one of them wrote and we
+  // may not read is a matter of our own user, and no reason to set all mail aside.)
+  bool is_strangers(const std::string& path) const {
+    os::FileOps& ops = context_.spool.ops();
+    const auto item = ops.stat(path);
+    const auto spool = ops.stat(context_.spool.root());
+    return item.is_ok() && spool.is_ok() && item->owner != spool->owner &&
+           item->owner != ::geteuid();
   }
 
   // Tells, then moves: repeated after a crash the notice is the same one.

@@ -106,6 +106,11 @@ class Commands(Case):
                 self.assertNotEqual(self.users("problem"), [])
                 os.chmod(self.site.root + "/" + name, 0o644)
 
+    def test_a_file_of_roots_in_a_key_home_is_named(self):
+        self.assertEqual(self.users("problem"), [])
+        os.chown(self.site.pgp + "/verify/pubring.kbx", 0, 0)
+        self.assertIn("pubring.kbx belongs to user id 0", self.users("problem")[0])
+
     def test_root_makes_nothing_as_root_beside_the_services_places(self):
         os.rename(self.site.pgp + "/sign", self.site.pgp + "/away")
         said = self.text("key", "generate", code=TROUBLE)
@@ -175,6 +180,26 @@ class Dispatcher(Case):
         self.assertEqual(self.ledger(), (SPOOL, SPOOL, 0o660))
         for under in ((), as_user(SIGN), as_user(SPOOL)):
             self.once(under=under)
+
+    def test_a_message_that_root_copied_there_stops_no_other(self):
+        key = self.site.ctl_json("key", "generate")[0]["fingerprint"]
+        away = "submit = smtp://127.0.0.1:1\nresubmit = smtp://127.0.0.1:1\n"
+        self.site.write_config("sign-key = %s\n%s" % (key, away))
+        for text in (b"first", b"second"):
+            self.site.run("bsmtp-out", "--peer", "remote1", "--sender", "ann@domain.co.uk", "--",
+                          "bob@domain.com", data=b"Subject: x\n\n" + text + b"\n", check=True)
+        peer = self.site.spool + "/peers/remote1"
+        copied, other = sorted(os.listdir(peer + "/incoming"))
+        os.chown(peer + "/incoming/" + copied, 0, SPOOL)
+        os.chmod(peer + "/incoming/" + copied, 0o600)
+        self.once("--flush", code=TROUBLE)
+        self.assertEqual(os.listdir(peer + "/held"), [copied + ".item"])
+        ready, = os.listdir(peer + "/ready")
+        self.assertEqual(os.listdir(peer + "/ready/" + ready + "/items"), [other])
+        os.chown(peer + "/held/" + copied + ".item", SPOOL, SPOOL)  # as the letter says
+        os.rename(peer + "/held/" + copied + ".item", peer + "/incoming/" + copied)
+        self.once("--flush", code=TROUBLE)
+        self.assertEqual((os.listdir(peer + "/held"), len(os.listdir(peer + "/ready"))), ([], 2))
 
     def test_a_ledger_of_another_user_is_named_with_the_remedy(self):
         self.once(under=as_user(SPOOL))
