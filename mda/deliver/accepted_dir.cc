@@ -180,7 +180,7 @@ Status AcceptedDir::defer(const spool::Deferral& state,
   os::FileOps& ops = spool_->ops();
   TRY(os::write_file_atomically(ops, path(), spool_->paths().inbound_tmp(),
                                 std::string(spool::kDeferralName),
-                                spool::format_deferral(state, open)));
+                                spool::format_deferral(state, open), spool::kFileMode));
   parcel_->set_deferral(state, std::move(open));
   if (!deferred_) {
     TRY(ops.rename(path(), str_cat({spool_->paths().deferred(), "/", name_})));

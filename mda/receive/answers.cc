@@ -24,7 +24,8 @@ Status keep_record(const spool::Spool& spool, const std::string& directory, cons
     TRY(os::ensure_directory(ops, directory, spool::kDirMode));
     TRY(ops.fsync_dir(spool.paths().inbound()));
   }
-  return os::write_file_atomically(spool.ops(), directory, spool.paths().inbound_tmp(), name, text);
+  return os::write_file_atomically(spool.ops(), directory, spool.paths().inbound_tmp(), name, text,
+                                   spool::kFileMode);
 }
 
 }  // namespace

@@ -66,7 +66,7 @@ kept() { [ "$(on $at bash -c "grep -ls unknown-key $spool/inbound/quarantine/*/m
 check_soon 20 "the parcel is set aside" kept
 on $at bash -c 'cat /root/hub.kept >/etc/bsmtp/peers.d/hub.conf'
 stop $at bsmtp-dispatch
-printf 'From: user@domain.co.uk\nTo: alice@domain.com\nX-Rig-Id: users-2\n\nx\n' |
+printf 'From: user@domain.co.uk\nTo: alice@domain.com\nX-Rig-Id: users-2\n\n%s\n' "$(date +%s)" |
   on $at $agents/bsmtp-out --peer hub --sender user@domain.co.uk -- alice@domain.com
 check_equal "each command ends as its manual page says" "" "$(every_command)"
 check "root releases the parcel" on $at bash -c "umask 077; bsmtpctl quarantine release \$(basename \$(dirname \$(grep -ls unknown-key $spool/inbound/quarantine/*/meta | tail -1)))"
