@@ -48,6 +48,8 @@ class Paths {
   std::string notices() const { return root_ + "/notices"; }
   std::string notices_tmp() const { return root_ + "/notices/tmp"; }
   std::string notices_ready() const { return root_ + "/notices/ready"; }
+  // Made when the first is refused.
+  std::string notices_refused() const { return root_ + "/notices/refused"; }
 
  private:
   std::string root_;

@@ -131,9 +131,10 @@ Status count_inbound(const spool::Spool& spool, Overview& status) {
   TRY_ASSIGN(status.inbound["deferred"], count_entries(ops, paths.deferred()));
   TRY_ASSIGN(status.inbound["returns"], count_entries(ops, paths.returns()));
   TRY_ASSIGN(status.inbound["notices"], count_entries(ops, paths.notices_ready()));
-  // bsmtp-in makes these two when the first comes.
+  // These are made when the first comes.
   for (const auto& [name, path] : {std::pair("receipts", paths.inbound_receipts()),
-                                   std::pair("questions", paths.inbound_asked())}) {
+                                   std::pair("questions", paths.inbound_asked()),
+                                   std::pair("refused", paths.notices_refused())}) {
     TRY_ASSIGN(const bool there, os::exists(ops, path));
     status.inbound[name] = 0;
     if (there) {

@@ -93,9 +93,10 @@ void print_status_page(std::ostream& out, const Overview& status, TimePoint now)
       << status.inbound.at("deferred") << " deferred, " << status.inbound.at("returns")
       << " returns, " << status.inbound.at("receipts") << " receipts, "
       << status.inbound.at("questions") << " questions\nnotices     "
-      << status.inbound.at("notices") << " to send\nquarantine  " << status.quarantined << " kept ("
-      << status.counters.quarantined << " ever), " << status.counters.shapeless
-      << " that were no parcels dropped, " << status.counters.shed << " shed\n";
+      << status.inbound.at("notices") << " to send, " << status.inbound.at("refused")
+      << " refused\nquarantine  " << status.quarantined << " kept (" << status.counters.quarantined
+      << " ever), " << status.counters.shapeless << " that were no parcels dropped, "
+      << status.counters.shed << " shed\n";
   for (const std::string& problem : status.problems) {
     out << "PROBLEM: " << problem << "\n";
   }

@@ -105,6 +105,14 @@ void find_problems(const config::Config& config, TimePoint now, Overview& status
     problems.push_back(status.ledger.text());
   }
   find_inbound_problems(config, now, status);
+  if (status.inbound.at("refused") != 0) {
+    status.problems.push_back(str_cat(
+        {std::to_string(status.inbound.at("refused")),
+         " reports were refused by the host MTA for good, so that nobody was told; they lie "
+         "in ",
+         config.spool_directory,
+         "/notices/refused: the log's alarms say why; tell their readers, remove them"}));
+  }
   if (status.free_percent < config.free_percent_quarantine) {
     problems.push_back("only " + std::to_string(status.free_percent) +
                        " % of the spool's file system is free; make room");

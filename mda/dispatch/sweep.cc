@@ -53,7 +53,19 @@ class Sweeper {
   }
 
   // Files and directories of killed agents in a shared tmp directory.
-  void tmp(const std::string& directory) {
+  void tmp(const std::string& directory) { old_files(directory, config_.tmp_age); }
+
+  // Reports that the host MTA refused.
+  void refused() {
+    const std::string directory = context_.spool.paths().notices_refused();
+    const auto there = os::exists(context_.spool.ops(), directory);
+    note(there.status());
+    if (there.is_ok() && *there) {
+      old_files(directory, config_.keep_sent);
+    }
+  }
+
+  void old_files(const std::string& directory, std::chrono::seconds age) {
     os::FileOps& ops = context_.spool.ops();
     const auto names = ops.list(directory);
     if (!names.is_ok()) {
@@ -63,7 +75,7 @@ class Sweeper {
     for (const std::string& name : names.value()) {
       const std::string path = str_cat({directory, "/", name});
       const auto info = ops.stat(path);
-      if (!info.is_ok() || info->modified + config_.tmp_age > now_) {
+      if (!info.is_ok() || info->modified + age > now_) {
         continue;
       }
       note(info->is_directory ? os::remove_tree(ops, path) : os::remove_if_exists(ops, path));
@@ -193,6 +205,7 @@ Status sweep(SubmitContext& context, ledger::Journal* journal, const spool::Quar
   }
   sweeper.tmp(context.spool.paths().inbound_tmp());
   sweeper.tmp(context.spool.paths().notices_tmp());
+  sweeper.refused();
   sweeper.quarantine();
   sweeper.ledger();
   return sweeper.result();

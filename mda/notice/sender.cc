@@ -176,7 +176,10 @@ NoticeSender::Fate NoticeSender::refused(const std::string& id, const spool::Ite
     taken = sent.is_ok() ? std::move(sent).value() : "";
   }
   if (taken.empty()) {
-    log::alarm(id, str_cat({"a notice could not be sent and was dropped: ", status.text()}));
+    const auto kept = store_.keep_refused(id);
+    log::alarm(id, str_cat({"a notice could not be sent and was dropped: ", status.text(),
+                            kept.is_ok() ? "; it lies in " : "; nor could it be kept: ",
+                            kept.is_ok() ? *kept : kept.status().text()}));
   } else {
     log::notice_sent(id, taken);
   }

@@ -199,6 +199,16 @@ Status NoticeStore::not_sent(const std::string& id) {
   });
 }
 
+Result<std::string> NoticeStore::keep_refused(const std::string& id) {
+  os::FileOps& ops = spool_.ops();
+  const std::string place = spool_.paths().notices_refused();
+  TRY(os::ensure_directory(ops, place, spool::kDirMode));
+  std::string to = str_cat({place, "/", id});
+  TRY(ops.rename(path(id), to));
+  TRY(ops.fsync_dir(place));
+  return to;
+}
+
 Status NoticeStore::done(const std::string& id, TimePoint retain_until) {
   ledger::Journal* const journal = journal_;
   if (journal != nullptr) {

@@ -58,6 +58,9 @@ class NoticeStore {
   Result<Start> begin(const std::string& id, TimePoint now);
   // The attempt surely failed.
   Status not_sent(const std::string& id);
+  // The host MTA refused it for good: kept for a human, for keep-sent, before it is done(). Returns
+  // its place.
+  Result<std::string> keep_refused(const std::string& id);
   // The host MTA has taken it (or it is given up): remembered, then removed.
   Status done(const std::string& id, TimePoint retain_until);
 

@@ -392,6 +392,7 @@ class Fails(Case):
         self.assertIn(b"\r\nAction: failed\r\n", item)
         # Nothing leads to the third: an alarm, and no second attempt.
         self.assertEqual(log.count("a notice could not be sent and was dropped"), 1)
+        self.assertEqual(len(self.site.names("notices", "refused")), 1, "kept for a human")
         self.assertEqual(self.site.names("notices", "ready"), [])
 
     def test_a_notice_that_neither_way_takes_is_given_up_when_it_is_old(self):
