@@ -141,7 +141,8 @@ std::string postfix_disable_script(const config::Config& config) {
        "postconf -e \"smtpd_milters = $(postconf -h bsmtp_site_milters)\" "
        "\"non_smtpd_milters = $(postconf -h bsmtp_site_local_milters)\"\n",
        "postfix reload\n", "bsmtpctl queue flush\n",
-       "# Go on when `bsmtpctl queue list` and `mailq` are empty.\n",
+       "# Go on when `bsmtpctl queue list` and `mailq` are empty, and `bsmtpctl status` shows no\n"
+       "# receipts awaited or due: later ones would find nobody here.\n",
        "postconf -e \"transport_maps = $(postconf -h bsmtp_site_transports)\" "
        "\"smtpd_recipient_restrictions = $(postconf -h bsmtp_site_recipient_restrictions)\" "
        "\"local_recipient_maps = $(postconf -h bsmtp_site_local_recipients)\"\n",
@@ -177,7 +178,9 @@ std::string sendmail_disable_script(const config::Config& config) {
        ". Tell the other sides first (state = receive there).\n", kReadFirst,
        "if ! grep -q '^FEATURE(.bsmtp' /etc/mail/sendmail.mc; then echo 'it is not enabled' >&2; "
        "exit 1; fi\n",
-       "bsmtpctl queue flush\n", "# Go on when `bsmtpctl queue list` and `mailq` are empty.\n",
+       "bsmtpctl queue flush\n",
+       "# Go on when `bsmtpctl queue list` and `mailq` are empty, and `bsmtpctl status` shows no\n"
+       "# receipts awaited or due: later ones would find nobody here.\n",
        "cd /etc/mail && sed -i -e '/bsmtp-tunnel.m4.bsmtp.m4/d; /^FEATURE(.bsmtp/d; "
        "/^MAILER(.bsmtp/d' sendmail.mc\n",
        "m4 sendmail.mc >sendmail.cf.new && mv sendmail.cf.new sendmail.cf\n",

@@ -4,6 +4,7 @@
 - every configuration key of schema.cc stands in docs/man/bsmtp.conf.5 and in docs/timers.md when
   it is a duration;
 - every option of a program's main stands in its man page;
+- every command of bsmtpctl that a document names is one, and bsmtpctl.8 has them all;
 - every log event of common/log/events.cc stands in docs/operations.md;
 - every man page passes groff without a warning;
 - the table of RFC 2442 in docs/parcel-format.md has a test for every row, on the programs for those
@@ -67,6 +68,22 @@ def check_options():
                 PROBLEMS.append(f"docs/man/{page}: option --{option} is not described")
 
 
+def check_commands():
+    commands = set(re.findall(r'\{"([a-z]+ [a-z]+|[a-z]+)",\s*"', read("mda/ctl/ctl_commands.cc")))
+    if len(commands) < 30:
+        PROBLEMS.append("ctl_commands.cc: the commands were not understood")
+    page = re.sub(r'["\n]|\n\.BR? ', " ", man_text("bsmtpctl.8"))
+    for command in sorted(commands):
+        if command not in page:
+            PROBLEMS.append(f"docs/man/bsmtpctl.8: {command} is not described")
+    groups = {command.split()[0] for command in commands}
+    for document in documents() + ["docs/man/" + name for name in os.listdir(os.path.join(ROOT, "docs/man"))]:
+        text = read(document).replace("\\-", "-")
+        for group, word in re.findall(r"\bbsmtpctl ([a-z]+)(?: ([a-z]+)\b)?", text):
+            if group in groups and group not in commands and word and f"{group} {word}" not in commands:
+                PROBLEMS.append(f"{document}: bsmtpctl has no command {group} {word}")
+
+
 def check_events():
     events = set(re.findall(r'emit\(Level::k\w+,\s*[\w"-]+,\s*"([a-z-]+)"', read("common/log/events.cc")))
     if len(events) < 20:
@@ -89,11 +106,15 @@ def check_man():
         PROBLEMS.append(f"docs/man: {len(pages)} pages, seven expected")
 
 
-def check_links():
-    documents = ["README.md", "CHANGELOG.md"]
+def documents():
+    found = ["README.md", "CHANGELOG.md"]
     for folder, _, names in os.walk(os.path.join(ROOT, "docs")):
-        documents += [os.path.relpath(os.path.join(folder, n), ROOT) for n in names if n.endswith(".md")]
-    for document in documents:
+        found += [os.path.relpath(os.path.join(folder, n), ROOT) for n in names if n.endswith(".md")]
+    return found
+
+
+def check_links():
+    for document in documents():
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", read(document)):
             if "://" in target:
                 continue
@@ -170,6 +191,7 @@ def check_tree():
 
 check_keys()
 check_options()
+check_commands()
 check_events()
 if shutil.which("groff"):
     check_man()
