@@ -11,7 +11,7 @@ carry() { on hub bash -c 'mv /root/routes /etc/postfix/bsmtp-routes; postfix rel
 mark=$(log_mark hub)
 pc_send hub --from alice@domain.com --to user@domain.co.uk --id receipt-1 >/dev/null
 check_soon 30 "a message arrives" inbox_grep athena user '^X-Rig-Id: receipt-1$'
-check_soon 30 "and its parcel is acknowledged" log_has hub "$mark" ': acknowledged peer=remote1 key=[0-9A-F]{40}'
+check_soon 75 "and its parcel is acknowledged" log_has hub "$mark" ': acknowledged peer=remote1 key=[0-9A-F]{40}'
 
 say "  lost on the way"
 lose
