@@ -73,11 +73,12 @@ access 'TLS_Rcpt:bsmtp@athena.domain.co.uk TEMP+VERIFY:256'
 tried "too few bits for the recipient" '403 4\.7\.0 encryption too weak 128 less than 256'
 "$make_ca" revoke athena.domain.co.uk --ca "$tls/ca" >/dev/null
 install -m 644 "$tls/ca/crl.pem" "$(host_root hub)/etc/mail/certs/"
-# A queue run that began before knows no CRL and outlives the daemon.
+# A queue run that began before knows no CRL and outlives the daemon; and one that meets the old demands when it asks about
+# the server, and the new ones when it asks about the recipient, finds none.
 stop hub sendmail
 check_soon 20 "sendmail is gone, with its queue runs" bash -c "! '$SYSTEM_DIR/on' hub pgrep -x sendmail-mta"
-start hub sendmail
 access 'TLS_Srv:athena.domain.co.uk TEMP+VERIFY:112+CN'
+start hub sendmail
 tried "revoked certificate" '403 4\.7\.0 authentication failed'
 on athena bash -c 'postconf -X smtpd_tls_protocols smtpd_tls_ciphers tls_high_cipherlist; postfix reload'
 "$make_ca" host athena.domain.co.uk --ca "$tls/ca" >/dev/null
