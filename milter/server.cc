@@ -204,10 +204,6 @@ void notify_ready() {
                            reinterpret_cast<const sockaddr*>(&address), length));
 }
 
-}  // namespace
-
-namespace {
-
 // Typed by root: what root binds, the service could not replace.
 Status become_socket_owner(const std::string& path) {
   const std::size_t slash = path.rfind('/');

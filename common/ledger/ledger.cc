@@ -155,10 +155,12 @@ Result<Ledger> Ledger::open_read_only(const std::string& file) {
 }
 
 // Without a log nobody has it open for writing, and SQLite would make one, with us as its owner.
+// (Where there can be no log, see choose_journal(), a change under way has a journal instead.)
 Result<Ledger> Ledger::look_at(const std::string& file) {
   Ledger ledger(file);
-  TRY(ledger.open_database(
-      uri_of(file, file_exists(file + "-wal") ? "readonly_shm=1" : "immutable=1"), Access::kRead));
+  const bool written = file_exists(file + "-wal") || file_exists(file + "-journal");
+  TRY(ledger.open_database(uri_of(file, written ? "readonly_shm=1" : "immutable=1"),
+                           Access::kRead));
   return ledger;
 }
 
